@@ -1,0 +1,35 @@
+# The service with its model, without PyTorch. Build: docker build -t fankui .   Run: docker run -p 8000:8000 fankui
+
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /src
+COPY pyproject.toml README.md ./
+COPY fankui/ fankui/
+COPY service/ service/
+COPY training/ training/
+# The environment has no pip of its own: nothing is installed in it later.
+RUN python -m venv --without-pip /opt/fankui \
+    && pip --disable-pip-version-check --python /opt/fankui/bin/python install --no-cache-dir .
+
+FROM python:3.11-slim-bookworm
+LABEL org.opencontainers.image.title="fankui" \
+      org.opencontainers.image.description="Tags Chinese customer feedback by cause and satisfaction" \
+      org.opencontainers.image.licenses="MIT"
+# ONNX Runtime reports its use to its maker unless it is told not to.
+ENV PATH="/opt/fankui/bin:$PATH" \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    FANKUI_HOST=0.0.0.0 \
+    FANKUI_PORT=8000 \
+    FANKUI_MODELS=/srv/fankui/models
+COPY --from=build /opt/fankui /opt/fankui
+WORKDIR /srv/fankui
+COPY data/taxonomy.yaml data/taxonomy.yaml
+COPY models/ models/
+# A number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+EXPOSE 8000
+# Past any proxy that the environment may name.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as web; web.build_opener(web.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['FANKUI_PORT'] + '/healthz', timeout=4)"]
+CMD ["fankui", "serve"]

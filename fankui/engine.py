@@ -1,0 +1,225 @@
+"""The Tagger: texts in, Tags out. Tokenizers and ONNX Runtime only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# ONNX Runtime reports usage to its maker unless told otherwise before it is imported; feedback stays here.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from fankui.bundle import MODEL, TOKENIZER, Bundle, find_bundle
+from fankui.decisions import Flags, Floats, confidences, decide, probabilities
+from fankui.evidence import passages
+from fankui.tags import Cause, Evidence, ScoredLabel, Sentiment, Tags, Untaggable
+from fankui.taxonomy import Head
+from fankui.text import Normalised, has_chinese, is_blank, normalise
+
+BLANK = "没有可分类的内容 / nothing to classify: the text is blank"
+NOT_CHINESE = "文本中没有汉字,结果不可靠 / no Chinese in the text, the result is unreliable"
+_BATCH_TOKENS = 4096
+"""Padded tokens of one model call: beyond it a larger batch is not faster, only larger."""
+_BATCH_TEXTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A stretch of one text's tokens that fits into the model."""
+
+    text: int
+    first: int
+    ids: NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the model said of one text: a row of logits, and the shares of its tokens in the evidence labels."""
+
+    logits: Floats
+    shares: Floats
+
+
+class Tagger:
+    """A loaded model. Thread-safe; one instance per process is enough."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.bundle = bundle
+        self.session = ort.InferenceSession(str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"])
+        self.tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self._heads = [(head, columns) for head, columns in bundle.taxonomy.slices()]
+
+    @classmethod
+    def load(cls, path: Path | str | None = None, *, threads: int = 0) -> Tagger:
+        """Load the bundle in `path` (None: the current one) to run on `threads` threads (0: all cores).
+
+        Raises BundleError for a bundle that is missing or damaged.
+        """
+        return cls(Bundle.load(find_bundle(path)), threads=threads)
+
+    def tag(
+        self, texts: Sequence[str], *, ids: Sequence[str | None] | None = None, evidence: bool = True
+    ) -> list[Tags | Untaggable]:
+        """Tags of each text, in order; Untaggable for a text that shows nothing. Any string is accepted.
+
+        Texts longer than the model's window are read in overlapping windows.
+        """
+        ids = ids or [None] * len(texts)
+        if len(ids) != len(texts):
+            raise ValueError(f"{len(ids)} ids for {len(texts)} texts")
+        normalised = [normalise(text) for text in texts]
+        readable = [i for i, text in enumerate(normalised) if not is_blank(text.text)]
+        answers: list[Tags | Untaggable] = [Untaggable(id=id_, note=BLANK) for id_ in ids]
+        encodings = self.tokenizer.encode_batch([normalised[i].text for i in readable]) if readable else []
+        if not readable:
+            return answers
+        readings = self.read(encodings)
+        probability = probabilities(
+            np.stack([reading.logits for reading in readings]), self.bundle.taxonomy, self.bundle.manifest.calibration
+        )
+        chosen = decide(probability, self.bundle.taxonomy, self.bundle.manifest.calibration)
+        sure = confidences(probability, chosen, self.bundle.taxonomy)
+        doubtful = np.zeros(len(readable), bool)
+        for name, least in self.bundle.manifest.review.items():
+            doubtful |= sure[name] < least
+        for row, i in enumerate(readable):
+            answers[i] = self._tags(
+                ids[i],
+                texts[i],
+                normalised[i],
+                encodings[row] if evidence else None,
+                readings[row].shares,
+                probability[row],
+                chosen[row],
+                bool(doubtful[row]),
+            )
+        return answers
+
+    def read(self, encodings: Sequence[Encoding]) -> list[_Reading]:
+        """Run the model over tokenised texts in batches of similar length and join the windows of each text."""
+        windows = [window for i, encoding in enumerate(encodings) for window in self._windows(i, encoding)]
+        readings: list[_Reading | None] = [None] * len(encodings)
+        parts: dict[int, list[tuple[_Window, _Reading]]] = {}
+        for batch in _batches(windows):
+            for window, reading in zip(batch, self._run(batch), strict=True):
+                if len(encodings[window.text].ids) == len(window.ids):
+                    readings[window.text] = reading
+                else:
+                    parts.setdefault(window.text, []).append((window, reading))
+        for text, pieces in parts.items():
+            readings[text] = self._join(len(encodings[text].ids), sorted(pieces, key=lambda piece: piece[0].first))
+        return [reading for reading in readings if reading is not None]
+
+    def _windows(self, text: int, encoding: Encoding) -> Iterator[_Window]:
+        ids = np.asarray(encoding.ids, np.int64)
+        size, overlap = self.bundle.manifest.max_tokens, self.bundle.manifest.overlap_tokens
+        if len(ids) <= size:
+            yield _Window(text, 0, ids)
+            return
+        inner, begin, end = size - 2, ids[:1], ids[-1:]
+        first = 1
+        while True:
+            yield _Window(text, first - 1, np.concatenate([begin, ids[first : min(first + inner, len(ids) - 1)], end]))
+            if first + inner >= len(ids) - 1:
+                return
+            first += inner - overlap
+
+    def _run(self, batch: Sequence[_Window]) -> list[_Reading]:
+        longest = max(len(window.ids) for window in batch)
+        ids = np.full((len(batch), longest), self.bundle.manifest.pad_id, np.int64)
+        mask = np.zeros((len(batch), longest), np.int64)
+        for row, window in enumerate(batch):
+            ids[row, : len(window.ids)] = window.ids
+            mask[row, : len(window.ids)] = 1
+        feed: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        logits, shares = self.session.run(["logits", "evidence"], feed)
+        return [_Reading(logits[row], shares[row, : len(window.ids)]) for row, window in enumerate(batch)]
+
+    def _join(self, length: int, pieces: list[tuple[_Window, _Reading]]) -> _Reading:
+        """A long text's reading: the highest logit of any window for multi-label heads, since one passage is enough to
+        state a cause; for the others the mean of the windows, weighed by their tokens."""
+        logits = np.stack([reading.logits for _, reading in pieces])
+        weight = np.array([len(window.ids) for window, _ in pieces], np.float32)
+        joined = (logits * weight[:, None] / weight.sum()).sum(0)
+        for head, columns in self._heads:
+            if head.kind == "multi":
+                joined[columns] = logits[:, columns].max(0)
+        shares = np.full((length, pieces[0][1].shares.shape[1]), -np.inf, np.float32)
+        for window, reading in pieces:
+            inside = slice(window.first + 1, window.first + len(window.ids) - 1)
+            shares[inside] = np.maximum(shares[inside], reading.shares[1:-1])
+        return _Reading(joined, np.where(np.isfinite(shares), shares, 0))
+
+    def _tags(
+        self,
+        id_: str | None,
+        text: str,
+        normalised: Normalised,
+        encoding: Encoding | None,
+        shares: Floats,
+        probability: Floats,
+        chosen: Flags,
+        doubtful: bool,
+    ) -> Tags:
+        fields: dict[str, Any] = {}
+        evidence_column = 0
+        for head, columns in self._heads:
+            labels = _held(head, probability[columns], chosen[columns])
+            if head.evidence:
+                spans: dict[str, tuple[Evidence, ...]] = {}
+                if encoding is not None and labels:
+                    span_columns = [evidence_column + head.index(item.label) for item in labels]
+                    found = passages(text, normalised, encoding.offsets, shares[:, span_columns])
+                    spans = {item.label: found[n] for n, item in enumerate(labels)}
+                evidence_column += len(head.labels)
+                fields[head.field] = tuple(
+                    Cause(label=item.label, score=item.score, evidence=spans.get(item.label, ())) for item in labels
+                )
+            elif head.kind == "multi":
+                fields[head.field] = labels
+            elif head.kind == "ordinal":
+                label = head.labels[head.index(labels[0].label)]
+                fields[head.field] = Sentiment(
+                    label=label.id, score=labels[0].score, grade=label.grade, polarity=label.polarity
+                )
+            else:
+                fields[head.field] = labels[0]
+        chinese = has_chinese(normalised.text)
+        return Tags(
+            id=id_,
+            **fields,
+            needs_review=doubtful or not chinese,
+            model=self.bundle.manifest.version,
+            taxonomy=self.bundle.taxonomy.version,
+            note=None if chinese else NOT_CHINESE,
+        )
+
+
+def _held(head: Head, probability: Floats, chosen: Flags) -> tuple[ScoredLabel, ...]:
+    """The labels that hold with their scores, strongest first."""
+    order = sorted(np.flatnonzero(chosen), key=lambda i: -probability[i])
+    return tuple(ScoredLabel(label=head.label_ids[i], score=round(float(probability[i]), 4)) for i in order)
+
+
+def _batches(windows: Sequence[_Window]) -> Iterator[list[_Window]]:
+    """Windows of similar length, together at most _BATCH_TOKENS padded tokens and _BATCH_TEXTS windows."""
+    batch: list[_Window] = []
+    for window in sorted(windows, key=lambda w: len(w.ids)):
+        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * len(window.ids) > _BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(window)
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""The running system: Fankui behind HTTP."""

@@ -1,0 +1,65 @@
+"""The pipeline trains, exports, calibrates and evaluates a real, tiny model (built once in conftest.py)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fankui import Tagger, Tags
+from fankui.bundle import Bundle
+from training.pipeline import PipelineError, Run, run_step
+from training.recipe import Recipe
+from training.registry import install
+
+
+def test_a_run_ends_in_a_bundle_that_loads_and_answers(tiny_bundle: Path, tagger: Tagger) -> None:
+    manifest = Bundle.load(tiny_bundle).manifest
+    assert manifest.version == "0.0.1"
+    (tags,) = tagger.tag(["说好三天到货,十天了还没发,气死人了"], ids=["T-1"])
+    assert isinstance(tags, Tags)
+    assert tags.id == "T-1"
+    assert tags.model == "0.0.1"
+
+
+def test_training_learns_more_than_guessing_the_commonest_label(tiny_run: Path) -> None:
+    report = json.loads((tiny_run / "report" / "report.json").read_text(encoding="utf-8"))
+    labels = report["tickets_dev"]["labels"]
+    grades = [row["support"] for row in labels if row["head"] == "sentiment"]
+    commonest_polarity = max(grades[0] + grades[1], grades[2], grades[3] + grades[4]) / sum(grades)
+    assert report["tickets_dev"]["scores"]["polarity.accuracy"] > commonest_polarity
+
+
+def test_the_report_stands_beside_the_model_card_in_the_bundle(tiny_bundle: Path) -> None:
+    card = (tiny_bundle / "README.md").read_text(encoding="utf-8")
+    assert "fankui train run tiny.yaml" in card
+    assert "TF-IDF baseline" in card
+    assert "int8 against torch" in (tiny_bundle / "report.md").read_text(encoding="utf-8")
+
+
+def test_int8_and_torch_agree(tiny_run: Path) -> None:
+    parity = json.loads((tiny_run / "report" / "report.json").read_text(encoding="utf-8"))["parity"]
+    assert parity["polarity"] >= 0.95
+    assert parity["causes"] >= 0.9
+
+
+def test_a_finished_step_is_skipped_and_a_run_folder_keeps_to_its_recipe(tiny_run: Path, tiny_recipe: Path) -> None:
+    recipe = Recipe.load(tiny_recipe)
+    before = (tiny_run / "classifier" / "heads.safetensors").stat().st_mtime_ns
+    run_step(Run.open(recipe, tiny_run), "fit")
+    assert (tiny_run / "classifier" / "heads.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(PipelineError, match="another recipe"):
+        Run.open(recipe.model_copy(update={"seed": 99}), tiny_run)
+
+
+def test_a_step_without_its_input_names_the_step_to_run_first(tiny_recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="run the step `fit` first"):
+        run_step(Run.open(Recipe.load(tiny_recipe), tmp_path / "empty"), "export")
+
+
+def test_publishing_makes_a_version_current(tiny_bundle: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    assert install(tiny_bundle, models) == models / "0.0.1"
+    assert (models / "CURRENT").read_text(encoding="utf-8").strip() == "0.0.1"
+    assert Tagger.load(models, threads=1).bundle.manifest.version == "0.0.1"

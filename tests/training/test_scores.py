@@ -1,0 +1,114 @@
+"""Metrics against an independent implementation, and calibration that does what it promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import cohen_kappa_score, f1_score
+
+from fankui import Taxonomy
+from fankui.decisions import decide, neutral_calibration, probabilities
+from training.calibrate import fit_calibration, fit_review, fit_temperature, least_confidence
+from training.losses import LossOptions, class_weights, divergence, marginal_loss, multi_head_loss
+from training.metrics import expected_calibration_error, score
+from training.model import head_shapes
+
+TAXONOMY = Taxonomy.load(Path(__file__).parents[2] / "data" / "taxonomy.yaml")
+HEADS = head_shapes(TAXONOMY)
+COLUMNS = {head.id: slice(head.start, head.end) for head in HEADS}
+
+
+def _gold(n: int, seed: int = 0) -> np.ndarray:
+    """Random consistent gold labels, (n, labels)."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 2, (n, TAXONOMY.width))
+    neutral = neutral_calibration(TAXONOMY)
+    return decide(probabilities(logits, TAXONOMY, neutral), TAXONOMY, neutral)
+
+
+def test_scores_agree_with_scikit_learn() -> None:
+    gold, chosen = _gold(400, 1), _gold(400, 2)
+    scores = score(gold, chosen, TAXONOMY)
+    cause, grade = COLUMNS["cause"], COLUMNS["sentiment"]
+    assert scores["cause.micro_f1"] == pytest.approx(f1_score(gold[:, cause], chosen[:, cause], average="micro"))
+    assert scores["cause.macro_f1"] == pytest.approx(f1_score(gold[:, cause], chosen[:, cause], average="macro"))
+    kappa = cohen_kappa_score(gold[:, grade].argmax(1), chosen[:, grade].argmax(1), weights="quadratic")
+    assert scores["sentiment.qwk"] == pytest.approx(kappa)
+    loyalty = COLUMNS["loyalty"]
+    macro = f1_score(gold[:, loyalty].argmax(1), chosen[:, loyalty].argmax(1), average="macro")
+    assert scores["loyalty.macro_f1"] == pytest.approx(macro)
+
+
+def test_perfect_answers_score_one() -> None:
+    gold = _gold(200)
+    assert all(value == pytest.approx(1) for value in score(gold, gold, TAXONOMY).values())
+
+
+def test_calibration_error_is_zero_for_an_honest_and_large_for_a_boastful_model() -> None:
+    correct = np.arange(1000) % 10 < 7
+    assert expected_calibration_error(np.full(1000, 0.7, np.float32), correct) == pytest.approx(0, abs=1e-4)
+    assert expected_calibration_error(np.full(1000, 0.99, np.float32), correct) == pytest.approx(0.29, abs=1e-4)
+    assert expected_calibration_error(np.array([], np.float32), np.array([], bool)) == 0
+
+
+def test_the_temperature_of_overstated_logits_is_found() -> None:
+    generator = np.random.default_rng(0)
+    true = generator.normal(0, 1.5, (20_000, 3))
+    gold = generator.random(true.shape) < 1 / (1 + np.exp(-true))
+    assert fit_temperature(true * 2.5, gold, "multi") == pytest.approx(2.5, rel=0.05)
+
+
+def test_thresholds_never_do_worse_on_their_own_texts_than_one_half() -> None:
+    gold = _gold(500, 3)
+    logits = gold * 1.0 - 1.2 + np.random.default_rng(4).normal(0, 0.8, gold.shape)
+    calibration = fit_calibration(logits, gold, TAXONOMY)
+    tuned = decide(probabilities(logits, TAXONOMY, calibration), TAXONOMY, calibration)
+    neutral = neutral_calibration(TAXONOMY)
+    plain = decide(probabilities(logits, TAXONOMY, neutral), TAXONOMY, neutral)
+    assert score(gold, tuned, TAXONOMY)["cause.micro_f1"] > score(gold, plain, TAXONOMY)["cause.micro_f1"]
+
+
+def test_the_review_limit_leaves_the_precision_asked_for() -> None:
+    generator = np.random.default_rng(0)
+    confidence = generator.random(2000).astype(np.float32)
+    correct = generator.random(2000) < confidence
+    limit = least_confidence(confidence, correct, 0.9)
+    assert correct[confidence >= limit].mean() >= 0.9
+    assert least_confidence(confidence, np.zeros(2000, bool), 0.9) > 1
+    gold = _gold(300, 5)
+    review = fit_review(
+        gold * 8.0 - 4, gold, TAXONOMY, neutral_calibration(TAXONOMY), {"polarity": 0.95, "causes": 0.9}
+    )
+    assert set(review) == {"polarity", "causes"}
+
+
+def test_the_loss_falls_when_the_logits_move_to_the_labels_and_ignores_unknown_heads() -> None:
+    gold = torch.tensor(_gold(32).astype(np.float32))
+    weights = class_weights(gold, HEADS, 0.5)
+    known = torch.ones(32, len(HEADS))
+    options = LossOptions(focal_gamma=1.0, label_smoothing=0.05, ordinal_weight=1.0)
+    far, near = torch.zeros_like(gold), gold * 4 - 2
+    losses = [multi_head_loss(x, gold, known, HEADS, weights, options).item() for x in (far, near)]
+    assert losses[1] < losses[0]
+    assert multi_head_loss(far, gold, known * 0, HEADS, weights, options).item() == 0
+
+
+def test_rare_labels_weigh_more_and_the_divergence_of_equal_logits_is_zero() -> None:
+    gold = torch.tensor(_gold(500).astype(np.float32))
+    gold[:, COLUMNS["cause"].start] = 0
+    gold[0, COLUMNS["cause"].start] = 1
+    weights = class_weights(gold, HEADS, 0.5)
+    assert weights[COLUMNS["cause"]].argmax() == 0
+    assert class_weights(gold, HEADS, 0.0).eq(1).all()
+    logits = torch.randn(8, TAXONOMY.width)
+    assert divergence(logits, logits, HEADS).item() == pytest.approx(0)
+    assert divergence(logits, -logits, HEADS).item() > 0
+
+
+def test_the_marginal_loss_counts_all_allowed_grades() -> None:
+    allowed = torch.tensor([[1.0, 1, 0, 0, 0]])
+    assert marginal_loss(torch.tensor([[9.0, 9, 0, 0, 0]]), allowed).item() == pytest.approx(0, abs=1e-3)
+    assert marginal_loss(torch.zeros(1, 5), allowed).item() == pytest.approx(-np.log(0.4), abs=1e-4)

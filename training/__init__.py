@@ -1,0 +1,1 @@
+"""The offline pipeline: corpora and labels in, a verified model bundle out."""

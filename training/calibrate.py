@@ -1,0 +1,94 @@
+"""Temperatures, thresholds and review limits, chosen on development texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from fankui.decisions import (
+    Calibration,
+    Flags,
+    Floats,
+    HeadCalibration,
+    confidences,
+    decide,
+    neutral_calibration,
+    probabilities,
+)
+from fankui.taxonomy import HeadKind, Taxonomy
+from training.metrics import micro_f1, polarity_of
+
+_THRESHOLDS = np.arange(0.25, 0.76, 0.01)
+_ENOUGH = 40
+"""A label with fewer positive texts takes the head's common threshold: its own would follow chance."""
+
+
+def fit_temperature(logits: NDArray[Any], gold: Flags, kind: HeadKind) -> float:
+    """The temperature that makes the likelihood of gold highest (Guo et al. 2017), within 0.2 … 5."""
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits.astype(np.float64) / np.exp(log_temperature)
+        if kind == "multi":
+            return float(np.logaddexp(0, np.where(gold, -scaled, scaled)).mean())
+        top = scaled.max(1, keepdims=True)
+        log_sum = top[:, 0] + np.log(np.exp(scaled - top).sum(1))
+        return float((log_sum - (scaled * gold).sum(1)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(5)), method="bounded").x))
+
+
+def fit_thresholds(probability: Floats, gold: Flags) -> tuple[float, ...]:
+    """Per label the threshold of best F1; for rare labels the one that is best for all labels together."""
+    common = max(_THRESHOLDS, key=lambda t: micro_f1(gold, probability >= t))
+    chosen = []
+    for label in range(gold.shape[1]):
+        positive = gold[:, [label]]
+        best = common
+        if positive.sum() >= _ENOUGH:
+            scores = [micro_f1(positive, probability[:, [label]] >= t) for t in _THRESHOLDS]
+            # the middle of the plateau around the best score rather than its first point
+            plateau = _THRESHOLDS[np.array(scores) >= max(scores) - 0.003]
+            best = plateau[np.abs(plateau - np.median(plateau)).argmin()]
+        chosen.append(round(float(best), 3))
+    return tuple(chosen)
+
+
+def fit_calibration(logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy) -> Calibration:
+    """All heads' temperatures and thresholds from logits and gold, both (texts, labels of all heads)."""
+    calibration: Calibration = {}
+    for head, columns in taxonomy.slices():
+        temperature = round(fit_temperature(logits[:, columns], gold[:, columns], head.kind), 4)
+        calibration[head.id] = HeadCalibration(temperature=temperature)
+    neutral = neutral_calibration(taxonomy)
+    probability = probabilities(logits, taxonomy, calibration)
+    for head, columns in taxonomy.slices():
+        if neutral[head.id].thresholds:
+            thresholds = fit_thresholds(probability[:, columns], gold[:, columns])
+            calibration[head.id] = calibration[head.id].model_copy(update={"thresholds": thresholds})
+    return calibration
+
+
+def least_confidence(confidence: Floats, correct: Flags, precision: float) -> float:
+    """The lowest limit above which at least `precision` of the answers are correct; 1.01 when there is none."""
+    order = np.argsort(-confidence)
+    running = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(running >= precision)
+    return round(float(confidence[order[good[-1]]]), 4) if len(good) else 1.01
+
+
+def fit_review(
+    logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy, calibration: Calibration, precision: dict[Any, float]
+) -> dict[str, float]:
+    """The least confidence in polarity and in causes that needs no review, for the asked precision of each."""
+    probability = probabilities(logits, taxonomy, calibration)
+    chosen = decide(probability, taxonomy, calibration)
+    sure = confidences(probability, chosen, taxonomy)
+    cause = next(columns for head, columns in taxonomy.slices() if head.id == "cause")
+    correct = {
+        "polarity": polarity_of(gold, taxonomy) == polarity_of(chosen, taxonomy),
+        "causes": (gold[:, cause] == chosen[:, cause]).all(1),
+    }
+    return {name: least_confidence(sure[name], correct[name], precision[name]) for name in correct}

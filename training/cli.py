@@ -1,0 +1,84 @@
+"""`fankui train …`: the pipeline as a whole and each of its steps."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fankui.bundle import models_folder
+from training.annotations import read_hashes
+from training.corpora import download, load_sources
+from training.pipeline import STEPS, Run, run_step
+from training.recipe import Recipe
+from training.registry import install
+
+app = typer.Typer(help="Train a model: raw feedback and labels in, a verified bundle out.", no_args_is_help=True)
+
+RecipeFile = Annotated[Path, typer.Argument(help="Recipe in YAML, see training/recipes/.", show_default=False)]
+Folder = Annotated[Path, typer.Option("--output", "-o", help="The run's folder; an interrupted run continues in it.")]
+Version = Annotated[
+    str, typer.Option(help="Version of the bundle.", default_factory=lambda: f"{datetime.now(UTC):%Y.%m}.0")
+]
+
+
+@app.callback()
+def _log_progress() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr, datefmt="%H:%M:%S")
+    for noisy in ("httpx", "jieba", "onnxruntime", "root", "filelock", "torch"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _open(recipe: Path, output: Path, version: str) -> Run:
+    command = f"fankui train run {recipe} -o {output} --version {version}"
+    return Run.open(Recipe.load(recipe), output, version=version, command=command)
+
+
+@app.command()
+def run(recipe: RecipeFile, output: Folder, version: Version) -> None:
+    """All steps in order; steps that are done are skipped."""
+    opened = _open(recipe, output, version)
+    for name in STEPS:
+        run_step(opened, name)
+    typer.echo(f"The bundle is in {opened.bundle}, its report in {output / 'report' / 'report.md'}.")
+
+
+def _add_step(name: str) -> None:
+    step, _ = STEPS[name]
+
+    @app.command(name, help=step.__doc__)
+    def command(
+        recipe: RecipeFile,
+        output: Folder,
+        version: Version,
+        again: Annotated[bool, typer.Option(help="Do it anew even if its output is there.")] = False,
+    ) -> None:
+        run_step(_open(recipe, output, version), name, again=again)
+
+
+for _name in STEPS:
+    _add_step(_name)
+
+
+@app.command()
+def corpora(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the Parquet files.")],
+    sources: Annotated[Path, typer.Option(help="The list of sources.")] = Path("data/corpora.yaml"),
+    annotations: Annotated[Path, typer.Option(help="Folder of the stand-off labels.")] = Path("data/annotations"),
+) -> None:
+    """Download the public corpora and verify the labelled records by SHA-256."""
+    expected = read_hashes(annotations / "train.jsonl", annotations / "dev.jsonl")
+    download(load_sources(sources), output, expected=expected, on_progress=typer.echo)
+
+
+@app.command()
+def publish(
+    run_folder: Annotated[Path, typer.Argument(help="A finished run's folder.", show_default=False)],
+    models: Annotated[Path | None, typer.Option(help="The models folder; the installed one if not given.")] = None,
+) -> None:
+    """Copy a run's bundle into the models folder and make it the current version."""
+    typer.echo(f"Current model: {install(run_folder / 'bundle', models or models_folder())}")

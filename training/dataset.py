@@ -1,0 +1,166 @@
+"""Raw corpora + stand-off labels + own tickets → one tokenised `datasets.DatasetDict`.
+
+Splits: `train`, `dev`, `tickets_dev` (labelled); `unlabelled` (pretraining); `public_test` (native labels, a fixed
+part of three public corpora that no training step sees). A dev text is in no other split, by hash of the text.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jieba
+from datasets import Dataset, DatasetDict
+from tokenizers import Tokenizer
+
+from fankui.taxonomy import Taxonomy
+from fankui.text import normalise
+from training.annotations import Example, join, read_corrections, read_hashes, read_tickets
+from training.corpora import Record, read_folder, text_hash
+from training.recipe import Data
+
+PUBLIC_TEST_CORPORA = ("chnsenticorp_htl_all", "waimai_10k", "online_shopping_10_cats")
+PUBLIC_TEST_PART = 20
+"""One in so many texts of those corpora, by hash, is kept for the public test."""
+
+MAX_TOKENS = 512
+_CHUNK = 2048
+
+log = logging.getLogger(__name__)
+
+
+def native_grades(record: Record) -> list[int]:
+    """The grade indices (0–4) that a corpus's own label allows; empty when it says nothing of the whole text."""
+    corpus = record.id.split(":")[0]
+    if corpus == "bdci2021_bank":
+        return {"0": [0, 1], "1": [3, 4], "2": [2]}.get(record.native_label, [])
+    if corpus.startswith("asap_"):
+        return {"1.0": [0, 1], "2.0": [0, 1], "3.0": [2], "4.0": [3, 4], "5.0": [3, 4]}.get(record.native_label, [])
+    if corpus in PUBLIC_TEST_CORPORA or corpus.startswith("appstore_"):
+        return {"0": [0, 1], "1": [3, 4]}.get(record.native_label, [])
+    return []
+
+
+def in_public_test(record: Record) -> bool:
+    """Whether a record belongs to the fixed public test part (before labelled texts are taken out)."""
+    return record.id.split(":")[0] in PUBLIC_TEST_CORPORA and int(record.sha256[:8], 16) % PUBLIC_TEST_PART == 0
+
+
+def _tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    ids: list[list[int]] = []
+    for start in range(0, len(texts), _CHUNK):
+        ids += [e.ids[:MAX_TOKENS] for e in tokenizer.encode_batch_fast(list(texts[start : start + _CHUNK]))]
+    return ids
+
+
+def _whole_words(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """For each token the number of the jieba word it starts in; -1 for special tokens."""
+    words: list[list[int]] = []
+    for start in range(0, len(texts), _CHUNK):
+        chunk = list(texts[start : start + _CHUNK])
+        for text, encoding in zip(chunk, tokenizer.encode_batch(chunk), strict=True):
+            word_of = [number for number, word in enumerate(jieba.lcut(text)) for _ in word]
+            words.append(
+                [
+                    -1 if special else word_of[min(begin, len(word_of) - 1)]
+                    for (begin, _), special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+                ][:MAX_TOKENS]
+            )
+    return words
+
+
+def _labelled(examples: Iterable[Example], tokenizer: Tokenizer, taxonomy: Taxonomy) -> Dataset:
+    examples = list(examples)
+    texts = [normalise(e.text).text for e in examples]
+    columns: dict[str, list[Any]] = {
+        "id": [e.id for e in examples],
+        "text": texts,
+        "domain": [e.domain for e in examples],
+        "input_ids": _tokenise(tokenizer, texts),
+        "targets": [targets(e, taxonomy) for e in examples],
+        "known": [[float(head.id in e.labels) for head in taxonomy.heads] for e in examples],
+    }
+    columns["length"] = [len(ids) for ids in columns["input_ids"]]
+    return Dataset.from_dict(columns)
+
+
+def targets(example: Example, taxonomy: Taxonomy) -> list[float]:
+    """0/1 per label of all heads, in the order of the model's logits."""
+    row = [0.0] * taxonomy.width
+    for head, columns in taxonomy.slices():
+        for index in example.labels.get(head.id, ()):
+            row[columns.start + index] = 1.0
+    return row
+
+
+def read_texts(data: Data) -> list[Record]:
+    """All corpus records of the recipe; none when it names no corpora."""
+    return read_folder(data.corpora) if data.corpora else []
+
+
+def read_examples(data: Data, records: Iterable[Record], taxonomy: Taxonomy) -> dict[str, list[Example]]:
+    """The labelled splits `train` (annotations and tickets), `dev` and `tickets_dev`."""
+    by_id = {record.id: record for record in records}
+    corrections = read_corrections(data.annotations / "corrections.jsonl")
+    train, absent = join(data.annotations / "train.jsonl", by_id, taxonomy, corrections)
+    dev, absent_dev = join(data.annotations / "dev.jsonl", by_id, taxonomy)
+    if absent + absent_dev:
+        log.warning("%d labels have no text in the corpora given and are left out", absent + absent_dev)
+    tickets = {
+        split: read_tickets(path, taxonomy) if (path := data.tickets / f"{split}.jsonl").exists() else []
+        for split in ("train", "dev")
+    }
+    return {"train": train + tickets["train"], "dev": dev, "tickets_dev": tickets["dev"]}
+
+
+def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) -> DatasetDict:
+    """All splits that are not empty, tokenised, up to 512 tokens a text. Raises the errors of corpora and annotations.
+
+    with_words: also the word numbers that whole-word masking needs (slow: jieba).
+    """
+    taxonomy = Taxonomy.load(data.taxonomy)
+    records = read_texts(data)
+    examples = read_examples(data, records, taxonomy)
+    dev_hashes = {text_hash(e.text) for e in [*examples["dev"], *examples["tickets_dev"]]}
+    if data.corpora:  # also dev labels whose text is not here would be dev texts elsewhere
+        dev_hashes |= set(read_hashes(data.annotations / "dev.jsonl").values())
+    train = [e for e in examples["train"] if text_hash(e.text) not in dev_hashes]
+    train_hashes = {text_hash(e.text) for e in train}
+    public = [r for r in records if in_public_test(r) and r.sha256 not in train_hashes | dev_hashes]
+    public = list({r.sha256: r for r in public}.values())
+    kept_out = dev_hashes | {r.sha256 for r in public}
+    unlabelled = list({r.sha256: r for r in records if r.sha256 not in kept_out}.values())
+    unlabelled.sort(key=lambda r: r.sha256)  # an order without meaning, so that any first part is a fair sample
+    splits = {
+        "train": _labelled(train, tokenizer, taxonomy),
+        "dev": _labelled(examples["dev"], tokenizer, taxonomy),
+        "tickets_dev": _labelled(examples["tickets_dev"], tokenizer, taxonomy),
+    }
+    nothing: list[int] = []
+    own = [(e.id, e.text, e.domain, nothing) for e in train if e.id.startswith("ticket")]
+    for name, rows in (
+        ("unlabelled", [(r.id, r.text, r.domain, native_grades(r)) for r in unlabelled] + own),
+        ("public_test", [(r.id, r.text, r.id.split(":")[0], native_grades(r)) for r in public]),
+    ):
+        texts = [normalise(text).text for _, text, _, _ in rows]
+        columns: dict[str, list[Any]] = {
+            "id": [row[0] for row in rows],
+            "domain": [row[2] for row in rows],
+            "native": [row[3] for row in rows],
+            "input_ids": _tokenise(tokenizer, texts),
+        }
+        columns["length"] = [len(ids) for ids in columns["input_ids"]]
+        if name == "unlabelled" and with_words:
+            columns["words"] = _whole_words(tokenizer, texts)
+        if name == "public_test":
+            columns["text"] = texts
+        splits[name] = Dataset.from_dict(columns)
+    return DatasetDict({name: split for name, split in splits.items() if len(split)})
+
+
+def save_dataset(dataset: DatasetDict, folder: Path) -> None:
+    """Write the splits and log their sizes."""
+    dataset.save_to_disk(folder)
+    log.info("dataset: %s", ", ".join(f"{name} {len(split)}" for name, split in dataset.items()))

