@@ -1,0 +1,83 @@
+"""In which encoding a text file is written: the ones that Excel and Chinese systems produce."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from fankui.errors import FankuiError
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_BINARY = ((b"PK\x03\x04", "an Excel or zip file"), (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)"), (b"PAR1", "Parquet"),
+           (b"%PDF", "a PDF"), (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"))  # fmt: skip
+_CHUNK = 1 << 20
+# Characters that are frequent in running text of either script: they tell GB18030 from Big5, whose bytes overlap.
+_FREQUENT = frozenset("的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小"
+                      "這來個國說們為時會過對裡後沒還麼問點發開給讓從電話客服,。!?,.:0123456789")  # fmt: skip
+
+
+class EncodingError(FankuiError):
+    """A file is not text, or in no known encoding."""
+
+
+def _decodes(path: Path, encoding: str) -> int | None:
+    """None when the whole file decodes, else the byte offset of the first fault."""
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    offset = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            pending = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                return offset - pending + error.start
+            offset += len(chunk)
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return offset
+    return None
+
+
+def _frequent_share(sample: bytes, encoding: str) -> float:
+    text = sample.decode(encoding, "ignore")
+    return sum(character in _FREQUENT for character in text) / max(1, len(text))
+
+
+def detect_encoding(path: Path) -> str:
+    """A Python codec name: UTF-8, UTF-16/32 (with a mark, or plainly recognisable), GB18030 or Big5.
+
+    Raises EncodingError that names the first byte which is not text.
+    """
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    for mark, kind in _BINARY:
+        if head.startswith(mark):
+            raise EncodingError(
+                f"{path.name} is {kind}, not the text file that its name promises; rename or convert it."
+            )
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            fault = _decodes(path, encoding)
+            if fault is not None:
+                raise EncodingError(f"{path.name} is marked as {encoding} but byte {fault} does not fit; save it anew.")
+            return encoding
+    utf8_fault = _decodes(path, "utf-8")
+    if utf8_fault is None:
+        return "utf-8"
+    for encoding, ends in (("utf-16-le", (b"\n\x00", b",\x00")), ("utf-16-be", (b"\x00\n", b"\x00,"))):
+        if all(end in head for end in ends) and _decodes(path, encoding) is None:
+            return encoding
+    fitting = [encoding for encoding in ("gb18030", "big5hkscs") if _decodes(path, encoding) is None]
+    if not fitting or head.count(0) > len(head) // 100:
+        raise EncodingError(
+            f"{path.name} is not text in UTF-8, UTF-16, GB18030 or Big5: byte {utf8_fault} fits none of them. "
+            f"Save it as UTF-8 or as .xlsx."
+        )
+    return max(fitting, key=lambda encoding: _frequent_share(head, encoding))
