@@ -102,7 +102,7 @@ def nested(answer: dict[str, Any], taxonomy: Taxonomy, version: str) -> Record:
     """An answer's JSON as fields of a JSON Lines record: the contract's form, with nulls where nothing was tagged."""
     if "sentiment" in answer:
         return answer
-    empty = {head.field: [] if head.kind == "multi" else None for head in taxonomy.heads}
+    empty: Record = {head.field: [] if head.kind == "multi" else None for head in taxonomy.heads}
     return {"id": answer["id"], **empty, "needs_review": True, "model": version, "taxonomy": taxonomy.version,
             "note": answer["note"]}  # fmt: skip
 
@@ -167,8 +167,8 @@ def tag_table(
 ) -> Summary:
     """Tag each row of `source` and write them to `target`, as many and in the same order.
 
-    on_progress is called with (rows done, rows in all). Raises FankuiError with a sentence for anything that is wrong with
-    the files; an interrupted call leaves a checkpoint that `resume` continues.
+    on_progress is called with (rows done, rows in all). Raises FankuiError with a sentence for anything that is wrong
+    with the files; an interrupted call leaves a checkpoint that `resume` continues.
     """
     if target.exists() and not overwrite:
         raise BatchError(f"{target} exists already; pass --overwrite to replace it.")

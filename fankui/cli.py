@@ -97,10 +97,12 @@ def classify(
 
     texts = [sys.stdin.buffer.read().decode("utf-8", "replace").strip() if text == "-" else text for text in texts]
     tagger = Tagger.load(model, threads=threads)
-    answers = tagger.tag(texts)
-    for text, answer in zip(texts, answers, strict=True):
+    answers: list[tuple[str, Tags]] = []
+    for number, (text, answer) in enumerate(zip(texts, tagger.tag(texts), strict=True), 1):
         if not isinstance(answer, Tags):
-            raise FankuiError(f"{answer.note}.")
+            raise FankuiError(f"Text {number}: {answer.note}.")
+        answers.append((text, answer))
+    for text, answer in answers:
         if as_json or not sys.stdout.isatty():
             typer.echo(answer.model_dump_json())
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
@@ -61,11 +63,9 @@ def render_summary(summary: Summary, taxonomy: Taxonomy) -> RenderableType:
     tagged = summary.rows - summary.untaggable
     for head_id in ("sentiment", "cause"):
         head = taxonomy.head(head_id)
-        counts = summary.counts.get(head_id, {})
-        order = (
-            list(head.label_ids) if head.kind == "ordinal" else sorted(head.label_ids, key=lambda i: -counts.get(i, 0))
-        )
-        rows = [(_name(head, label), counts.get(label, 0)) for label in order]
+        counts = summary.counts.get(head_id, Counter[str]())
+        order = head.label_ids if head.kind == "ordinal" else sorted(head.label_ids, key=lambda label: -counts[label])
+        rows = [(_name(head, label), counts[label]) for label in order]
         if head_id == "cause":
             rows.append(("没有不满或未说原因 none stated", summary.no_cause))
         parts += [_counts(f"{head.name.zh} {head.name.en}", rows, tagged), Text()]

@@ -14,12 +14,20 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_BINARY = ((b"PK\x03\x04", "an Excel or zip file"), (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)"), (b"PAR1", "Parquet"),
-           (b"%PDF", "a PDF"), (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"))  # fmt: skip
+_BINARY = (
+    (b"PK\x03\x04", "an Excel or zip file"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)"),
+    (b"PAR1", "a Parquet file"),
+    (b"%PDF", "a PDF"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+)
 _CHUNK = 1 << 20
 # Characters that are frequent in running text of either script: they tell GB18030 from Big5, whose bytes overlap.
-_FREQUENT = frozenset("的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小"
-                      "這來個國說們為時會過對裡後沒還麼問點發開給讓從電話客服,。!?,.:0123456789")  # fmt: skip
+_FREQUENT = frozenset(
+    "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小"
+    "這來個國說們為時會過對裡後沒還麼問點發開給讓從電話客服,。!?,.:0123456789"
+)
 
 
 class EncodingError(FankuiError):
@@ -59,9 +67,7 @@ def detect_encoding(path: Path) -> str:
         head = file.read(1 << 16)
     for mark, kind in _BINARY:
         if head.startswith(mark):
-            raise EncodingError(
-                f"{path.name} is {kind}, not the text file that its name promises; rename or convert it."
-            )
+            raise EncodingError(f"{path.name} is {kind}, not text as its name promises; convert it.")
     for mark, encoding in _BOMS:
         if head.startswith(mark):
             fault = _decodes(path, encoding)

@@ -21,9 +21,9 @@ RAW = "raw"
 """The field that keeps a line of JSON Lines that is not a JSON object."""
 
 _TEXT_NAMES = (
-    "text", "反馈内容", "投诉内容", "工单内容", "评论内容", "留言内容", "评价内容", "内容", "反馈", "投诉", "评论", "评价",
-    "留言", "描述", "问题描述", "诉求", "意见", "正文", "feedback", "content", "review", "comment", "comments", "message",
-    "description", "body",
+    "text", "反馈内容", "投诉内容", "工单内容", "评论内容", "留言内容", "评价内容", "内容", "反馈",
+    "投诉", "评论", "评价", "留言", "描述", "问题描述", "诉求", "意见", "正文", "feedback",
+    "content", "review", "comment", "comments", "message", "description", "body",
 )  # fmt: skip
 _SAMPLE = 200
 _PARQUET_ROWS = 8192
@@ -55,7 +55,8 @@ class Table:
 
     def rows(self) -> Iterator[Row]:
         """All rows in order; the same each time it is called."""
-        return _READERS[_kind(self.path)](self)
+        rows: Iterator[Row] = _READERS[_kind(self.path)](self)
+        return rows
 
     def text_of(self, row: Row) -> str:
         """The text of a row as a string; empty when the cell is empty."""

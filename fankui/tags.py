@@ -20,11 +20,13 @@ class ScoredLabel(_Frozen):
     score: float = Field(ge=0, le=1, description="Calibrated probability that the label holds.")
 
 
-class Sentiment(ScoredLabel):
+class Sentiment(_Frozen):
     """The satisfaction grade."""
 
+    label: str = Field(description="Label id of the taxonomy.")
     grade: int = Field(ge=1, description="1 (very dissatisfied) to 5 (very satisfied).")
     polarity: Polarity = Field(description="Grades 1–2 are negative, 3 neutral, 4–5 positive.")
+    score: float = Field(ge=0, le=1, description="Calibrated probability of the grade.")
 
 
 class Evidence(_Frozen):
