@@ -6,6 +6,7 @@ import csv
 import datetime
 import difflib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +15,7 @@ from typing import Any
 
 from fankui.encodings import detect_encoding
 from fankui.errors import FankuiError
-from fankui.text import has_chinese
+from fankui.text import has_chinese, normalise
 
 READABLE = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".xlsm", ".ods", ".jsonl", ".ndjson", ".parquet")
 RAW = "raw"
@@ -108,7 +109,7 @@ def _choose_text_column(table: Table, named: str | None) -> str:
         raise TableError(f"{table.path.name} has no column {named!r}, only: {', '.join(columns)}.{hint}")
     if len(columns) == 1:
         return columns[0]
-    by_name = {column.strip().lower(): column for column in columns}
+    by_name = {normalise(column).text.lower(): column for column in columns}
     for name in _TEXT_NAMES:
         if name in by_name:
             return by_name[name]
@@ -273,8 +274,10 @@ _READERS: dict[str, Any] = {"csv": _read_csv, "sheet": _read_sheet, "jsonl": _re
 
 def plain(value: Any) -> Any:
     """A cell's value as one that every output format can hold: text, number, truth value or None."""
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8") if not value.isascii() else value
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
