@@ -21,13 +21,15 @@ from fankui.errors import FankuiError
 from fankui.tables import Row, Table, open_table, plain
 from fankui.tags import Tags, Untaggable
 from fankui.taxonomy import Taxonomy
-from fankui.writers import Record, check_output, write_table
+from fankui.text import encodable
+from fankui.writers import EXCEL_CHARACTERS, Record, check_output, write_table
 
-CHUNK_ROWS = 4096
+CHUNK_ROWS = 1024
 MAX_CHARACTERS = 20_000
 """Of a longer text only the beginning is read, and the row says so."""
 
 SEPARATOR = "|"
+_SHORTENED = f"Excel 单元格只能容纳 {EXCEL_CHARACTERS} 个字符,已截短 / shortened to what an Excel cell can hold"
 _TOO_LONG = f"只读了前 {MAX_CHARACTERS} 个字符 / only the first {MAX_CHARACTERS} characters were read"
 
 
@@ -121,15 +123,21 @@ class _Checkpoint:
             "model": version,
         }
 
-    def begin(self, *, resume: bool) -> int:
-        """Rows that are done already. Raises BatchError when what is there belongs to another job."""
+    def begin(self, *, resume: bool, overwrite: bool) -> int:
+        """Rows that are done already. Raises BatchError when what is there belongs to another job, or would be lost."""
         job = self.folder / "job.json"
+        if job.exists() and not resume and not overwrite:
+            raise BatchError(
+                f"An earlier run for this output was interrupted ({self.folder}): pass --resume to continue it, "
+                f"or --overwrite to start anew."
+            )
         if resume and job.exists():
             before = json.loads(job.read_text(encoding="utf-8"))
             changed = [name for name, value in self.about.items() if before.get(name) != value]
             if changed:
                 raise BatchError(
-                    f"The unfinished job in {self.folder} had another {changed[0]}; run without --resume to start anew."
+                    f"The unfinished job in {self.folder} had another {changed[0]}; "
+                    f"run with --overwrite instead of --resume to start anew."
                 )
             return self._whole_lines()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -179,7 +187,7 @@ def tag_table(
     bundle = tagger.bundle
     checkpoint = _Checkpoint(target, table, bundle.manifest.version)
     try:
-        done = checkpoint.begin(resume=resume)
+        done = checkpoint.begin(resume=resume, overwrite=overwrite)
     except OSError as error:
         raise BatchError(f"The folder {target.parent} cannot be written: {error.strerror}.") from error
     started = time.perf_counter()
@@ -234,7 +242,7 @@ def _joined(
     """
     as_json = suffix == ".jsonl"
     ours = tuple(head.field for head in taxonomy.heads) if as_json else tag_columns(taxonomy)
-    names = {name: f"fankui_{name}" if name in table.columns else name for name in (*ours, "model", "taxonomy", "note")}
+    names = {name: _free(name, table.columns) for name in (*ours, "needs_review", "model", "taxonomy", "note")}
 
     def records() -> Iterator[Record]:
         with answers.open(encoding="utf-8") as lines:
@@ -251,10 +259,21 @@ def _joined(
                         else own | {k: v for k, v in tags.items() if k != "id"}
                     )
                 else:
-                    yield {key: plain(value) for key, value in row.values.items()} | tags
+                    own = {key: plain(value) for key, value in row.values.items()}
+                    if suffix == ".xlsx" and any(len(v) > EXCEL_CHARACTERS for v in own.values() if isinstance(v, str)):
+                        tags[names["note"]] = _SHORTENED
+                    yield own | tags
 
     return [*table.columns, *(names.get(name, name) for name in ours)], records()
 
 
+def _free(name: str, taken: Sequence[str]) -> str:
+    while name in taken:
+        name = f"fankui_{name}"
+    return name
+
+
 def _json_value(value: Any) -> Any:
-    return value if isinstance(value, list | dict) else plain(value)
+    if isinstance(value, list | dict):  # also what is nested must be JSON: no NaN, no lone surrogates
+        return json.loads(encodable(json.dumps(value, ensure_ascii=False)), parse_constant=lambda _: None)
+    return plain(value)

@@ -96,7 +96,11 @@ class Bundle:
         for head in taxonomy.heads:
             calibration = manifest.calibration.get(head.id)
             expected = len(head.labels) if head.kind == "multi" else 0
-            if calibration is None or len(calibration.thresholds) != expected:
+            if (
+                calibration is None
+                or len(calibration.thresholds) != expected
+                or len(calibration.bias) not in (0, len(head.labels))
+            ):
                 raise BundleError(f"The {MANIFEST} in {folder} has no fitting calibration for the head {head.id!r}.")
         return cls(folder, manifest, taxonomy)
 

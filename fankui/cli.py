@@ -14,8 +14,11 @@ from typer.core import TyperGroup
 
 from fankui.errors import FankuiError
 
-EXTRAS = {"train": "train"}
-"""Commands of other packages and the extra that each needs."""
+OTHERS = {
+    "serve": ("Serve the model over HTTP.", None),
+    "train": ("Train a model: raw feedback and labels in, a verified bundle out.", "train"),
+}
+"""Commands of other packages: what help says of them without importing them, and the extra that they need."""
 
 
 class _Commands(TyperGroup):
@@ -32,26 +35,24 @@ class _Commands(TyperGroup):
                 try:
                     loaded = entry.load()
                 except ImportError as error:
-                    if cmd_name in EXTRAS:
-                        raise FankuiError(
-                            f"`fankui {cmd_name}` needs packages that are not installed ({error.name}): "
-                            f"pip install 'fankui[{EXTRAS[cmd_name]}]'"
-                        ) from error
-                    raise
+                    _, extra = OTHERS.get(cmd_name, ("", None))
+                    if extra is None:
+                        raise
+                    raise FankuiError(
+                        f"`fankui {cmd_name}` needs packages that are not installed ({error.name}): "
+                        f"pip install 'fankui[{extra}]'"
+                    ) from error
                 command = typer.main.get_command(loaded)
                 command.name = cmd_name
                 return command
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Help that lists a command although its extra is missing."""
-        rows = []
-        for name in self.list_commands(ctx):
-            try:
-                command = self.get_command(ctx, name)
-                rows.append((name, command.get_short_help_str() if command else ""))
-            except FankuiError as error:
-                rows.append((name, str(error)))
+        """Help without importing the packages behind other commands."""
+        rows = [
+            (name, OTHERS[name][0] if name in OTHERS else self.get_command(ctx, name).get_short_help_str(90))
+            for name in self.list_commands(ctx)
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -84,6 +85,14 @@ def _root(
     """反馈 Fankui: tags Chinese customer feedback by cause and satisfaction."""
 
 
+def _read_stdin() -> str:
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return content.decode("gb18030", "replace").strip()
+
+
 @app.command()
 def classify(
     texts: Annotated[list[str], typer.Argument(help="The feedback; `-` reads one text from standard input.")],
@@ -95,7 +104,7 @@ def classify(
     from fankui.engine import Tagger
     from fankui.tags import Tags
 
-    texts = [sys.stdin.buffer.read().decode("utf-8", "replace").strip() if text == "-" else text for text in texts]
+    texts = [_read_stdin() if text == "-" else text for text in texts]
     tagger = Tagger.load(model, threads=threads)
     answers: list[tuple[str, Tags]] = []
     for number, (text, answer) in enumerate(zip(texts, tagger.tag(texts), strict=True), 1):

@@ -17,12 +17,13 @@ Flags = NDArray[np.bool_]
 class HeadCalibration(BaseModel):
     """How one head's logits become probabilities and labels.
 
-    Logits are divided by `temperature` (Guo et al. 2017); a label of a multi-label head holds at or above its
-    threshold, in the order of the head's labels.
+    Logits are divided by `temperature` and moved by `bias` (temperature and vector scaling, Guo et al. 2017); a label of
+    a multi-label head holds at or above its threshold. Both tuples are in the order of the head's labels; no bias is 0.
     """
 
     model_config = ConfigDict(frozen=True)
     temperature: float = Field(default=1.0, gt=0)
+    bias: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
 
 
@@ -42,6 +43,8 @@ def probabilities(logits: NDArray[Any], taxonomy: Taxonomy, calibration: Calibra
     result = np.empty(logits.shape, np.float32)
     for head, columns in taxonomy.slices():
         scaled = logits[:, columns].astype(np.float32) / calibration[head.id].temperature
+        if calibration[head.id].bias:
+            scaled += np.asarray(calibration[head.id].bias, np.float32)
         if head.kind == "multi":
             result[:, columns] = 1 / (1 + np.exp(-scaled.clip(-60, 60)))
         else:

@@ -77,11 +77,13 @@ def detect_encoding(path: Path) -> str:
     utf8_fault = _decodes(path, "utf-8")
     if utf8_fault is None:
         return "utf-8"
-    for encoding, ends in (("utf-16-le", (b"\n\x00", b",\x00")), ("utf-16-be", (b"\x00\n", b"\x00,"))):
-        if all(end in head for end in ends) and _decodes(path, encoding) is None:
-            return encoding
-    fitting = [encoding for encoding in ("gb18030", "big5hkscs") if _decodes(path, encoding) is None]
-    if not fitting or head.count(0) > len(head) // 100:
+    candidates: tuple[str, ...] = ("gb18030", "cp950", "big5hkscs")
+    if head.count(0) > len(head) // 100:  # ASCII in UTF-16, or no text at all
+        candidates = ("utf-16-le", "utf-16-be")
+    fitting = [encoding for encoding in candidates if _decodes(path, encoding) is None]
+    if candidates[0] == "utf-16-le":
+        fitting = [encoding for encoding in fitting if _frequent_share(head, encoding) > 0.05]
+    if not fitting:
         raise EncodingError(
             f"{path.name} is not text in UTF-8, UTF-16, GB18030 or Big5: byte {utf8_fault} fits none of them. "
             f"Save it as UTF-8 or as .xlsx."

@@ -8,7 +8,7 @@ import numpy as np
 
 from fankui.decisions import Floats
 from fankui.tags import Evidence
-from fankui.text import Normalised, split_clauses
+from fankui.text import Normalised, encodable, split_clauses
 
 _SECOND = 0.6
 """A further clause is evidence too when its share is at least so much of the strongest clause's."""
@@ -46,5 +46,5 @@ def passages(
         order = np.argsort(-column)[:_MOST]
         kept = [i for i in order if column[i] > 0 and column[i] >= _SECOND * column[order[0]]]
         spans = [normalised.original(*clauses[i]) for i in kept]
-        found.append(tuple(Evidence(start=start, end=end, text=text[start:end]) for start, end in spans))
+        found.append(tuple(Evidence(start=start, end=end, text=encodable(text[start:end])) for start, end in spans))
     return found

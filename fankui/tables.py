@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import difflib
 import json
 import math
@@ -15,7 +14,7 @@ from typing import Any
 
 from fankui.encodings import detect_encoding
 from fankui.errors import FankuiError
-from fankui.text import has_chinese, normalise
+from fankui.text import encodable, has_chinese, normalise
 
 READABLE = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".xlsm", ".ods", ".jsonl", ".ndjson", ".parquet")
 RAW = "raw"
@@ -27,6 +26,7 @@ _TEXT_NAMES = (
     "content", "review", "comment", "comments", "message", "description", "body",
 )  # fmt: skip
 _SAMPLE = 200
+_NEVER = "\x1f"  # the unit separator, which texts do not contain
 _PARQUET_ROWS = 8192
 csv.field_size_limit(2**31 - 1)
 
@@ -146,7 +146,8 @@ def _csv_lines(path: Path, encoding: str, delimiter: str) -> Iterator[list[str]]
     """Records with content, header first. A blank line is a record only in a table of one column."""
     with path.open(encoding=encoding, newline="") as file:
         width = 0
-        for record in csv.reader(file, delimiter=delimiter):
+        reader = csv.reader(file, delimiter=delimiter)
+        for record in reader:
             width = width or len(record)
             if record:
                 yield record
@@ -154,11 +155,33 @@ def _csv_lines(path: Path, encoding: str, delimiter: str) -> Iterator[list[str]]
                 yield [""]
 
 
+def _refuse_open_quote(path: Path, encoding: str, delimiter: str) -> None:
+    """A quotation mark that is never closed would swallow all rows below it."""
+    with path.open(encoding=encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        line = 1
+        while True:
+            line = reader.line_num + 1
+            try:
+                next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if "unexpected end of data" in str(error):
+                    raise TableError(
+                        f"{path.name}, line {line}: a quotation mark is opened and never closed, so that all rows "
+                        f"below would be read as one; close or remove it."
+                    ) from error
+
+
 def _survey_csv(path: Path) -> tuple[tuple[str, ...], int, str, str]:
     encoding = detect_encoding(path)
     with path.open(encoding=encoding, newline="") as file:
         header_line = file.readline()
     delimiter = max(",\t;|", key=header_line.count) if path.suffix.lower() != ".tsv" else "\t"
+    if delimiter not in header_line:
+        delimiter = _NEVER  # one column: what looks like a delimiter below is part of the text
+    _refuse_open_quote(path, encoding, delimiter)
     try:
         lines = _csv_lines(path, encoding, delimiter)
         header = next(lines, [])
@@ -183,14 +206,26 @@ def _read_csv(table: Table) -> Iterator[Row]:
 
 
 def _sheet_rows(path: Path) -> Iterator[list[Any]]:
+    """Rows of the first sheet that has any, from the first row with content; whole numbers as such."""
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
         workbook = CalamineWorkbook.from_path(path)
-        for row in workbook.get_sheet_by_index(0).iter_rows():
-            yield [value if value != "" else None for value in row]
-    except (CalamineError, OSError, IndexError) as error:
+        sheets = (workbook.get_sheet_by_index(number) for number in range(len(workbook.sheet_names)))
+        sheet = next((sheet for sheet in sheets if sheet.total_height), None)
+        begun = False
+        for row in sheet.iter_rows() if sheet else ():
+            begun = begun or any(value != "" for value in row)
+            if begun:
+                yield [_cell(value) for value in row]
+    except (CalamineError, OSError) as error:
         raise TableError(f"{path.name} cannot be read as a spreadsheet: {error}.") from error
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value if value != "" else None
 
 
 def _survey_sheet(path: Path) -> tuple[tuple[str, ...], int, None, str]:
@@ -238,7 +273,11 @@ def _survey_jsonl(path: Path) -> tuple[tuple[str, ...], int, str, str]:
 def _read_jsonl(table: Table) -> Iterator[Row]:
     for row in _json_records(table.path, table.encoding or "utf-8"):
         value = row.values.get(table.text_column)
-        if row.fault is None and value is not None and not isinstance(value, str | int | float):
+        if (
+            row.fault is None
+            and value is not None
+            and (isinstance(value, bool) or not isinstance(value, str | int | float))
+        ):
             yield Row(row.values, f"字段 {table.text_column} 不是文本 / the field {table.text_column!r} is not a text")
         else:
             yield row
@@ -279,7 +318,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8") if not value.isascii() else value
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
-        return value.isoformat(sep=" ") if isinstance(value, datetime.datetime) else value.isoformat()
-    return json.dumps(value, ensure_ascii=False, default=str)
+        return encodable(value)
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import opencc
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 # A clause ends at sentence punctuation, or at a blank between two Chinese characters (people use it as a comma);
 # a point or comma inside a number ends nothing.
@@ -120,6 +121,11 @@ def split_clauses(text: str) -> list[tuple[int, int]]:
         else:
             clauses.append((start, end))
     return clauses
+
+
+def encodable(text: str) -> str:
+    """The same text with lone surrogates, which no encoding can hold, as U+FFFD; positions stay."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def has_chinese(text: str) -> bool:

@@ -13,6 +13,8 @@ from fankui.errors import FankuiError
 WRITABLE = (".csv", ".tsv", ".xlsx", ".jsonl", ".parquet")
 EXCEL_ROWS = 1_048_575
 EXCEL_CHARACTERS = 32_767
+EXCEL_NUMBER = 10**15
+"""Excel keeps fifteen digits; a longer number, for instance an order number, is written as text."""
 _PARQUET_ROWS = 50_000
 
 Record = dict[str, Any]
@@ -73,6 +75,8 @@ def _write_xlsx(path: Path, columns: Sequence[str], records: Iterable[Record]) -
                 value = record.get(column)
                 if isinstance(value, str):
                     sheet.write_string(row, number, value[:EXCEL_CHARACTERS])
+                elif isinstance(value, int) and abs(value) > EXCEL_NUMBER:
+                    sheet.write_string(row, number, str(value))
                 elif value is not None:
                     sheet.write(row, number, value)
         sheet.autofilter(0, 0, row, len(columns) - 1)

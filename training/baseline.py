@@ -15,12 +15,12 @@ from fankui.taxonomy import Taxonomy
 
 
 class TfidfBaseline:
-    """One logistic regression per label (multi) or head (others) on TF-IDF of words and character 1–4-grams."""
+    """One logistic regression per label (multi) or head (others) on TF-IDF of words and character 1–3-grams."""
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self.taxonomy = taxonomy
         self.words = TfidfVectorizer(analyzer=jieba.lcut, min_df=2, sublinear_tf=True, ngram_range=(1, 1))
-        self.characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=2, sublinear_tf=True)
+        self.characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=3, sublinear_tf=True)
         self.models: list[LogisticRegression | None] = []
 
     def _features(self, texts: Sequence[str], fit: bool = False) -> spmatrix:
@@ -39,7 +39,7 @@ class TfidfBaseline:
             answers = [gold[:, i] > 0.5 for i in range(gold.shape[1])] if head.kind == "multi" else [gold.argmax(1)]
             for answer in answers:
                 model = LogisticRegression(
-                    C=8.0, max_iter=200, class_weight="balanced" if head.kind == "multi" else None
+                    C=8.0, max_iter=60, class_weight="balanced" if head.kind == "multi" else None
                 )
                 self.models.append(model.fit(features, answer) if len(np.unique(answer)) > 1 else None)
         return self

@@ -152,9 +152,9 @@ def fit_step(run: Run) -> None:
     set_seed(run.recipe.seed)
     encoder, options = run.encoder(), run.recipe.finetuning
     classifier = new_classifier(encoder, run.taxonomy, options)
-    train, work = run.dataset()["train"], run.folder / "checkpoints" / "fit"
+    train, work, seed = run.dataset()["train"], run.folder / "checkpoints", run.recipe.seed
     started = time.time()
-    scores = fit(classifier, train, run.dev(), run.taxonomy, options, encoder.pad_id, work, seed=run.recipe.seed)
+    scores = fit(classifier, train, run.dev(), run.taxonomy, options, encoder.pad_id, work / "fit", seed=seed)
     scores["minutes"] = (time.time() - started) / 60
     classifier.save(run.folder / "classifier")
     encoder.tokenizer.save(str(run.folder / "classifier" / "tokenizer.json"))

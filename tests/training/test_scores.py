@@ -11,7 +11,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from fankui import Taxonomy
 from fankui.decisions import decide, neutral_calibration, probabilities
-from training.calibrate import fit_calibration, fit_review, fit_temperature, least_confidence
+from training.calibrate import fit_calibration, fit_review, fit_scaling, fit_temperature, least_confidence
 from training.losses import LossOptions, class_weights, divergence, marginal_loss, multi_head_loss
 from training.metrics import expected_calibration_error, score
 from training.model import head_shapes
@@ -58,7 +58,16 @@ def test_the_temperature_of_overstated_logits_is_found() -> None:
     generator = np.random.default_rng(0)
     true = generator.normal(0, 1.5, (20_000, 3))
     gold = generator.random(true.shape) < 1 / (1 + np.exp(-true))
-    assert fit_temperature(true * 2.5, gold, "multi") == pytest.approx(2.5, rel=0.05)
+    assert fit_temperature(true * 2.5, gold) == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_scale_and_bias_of_a_skewed_single_choice_are_found() -> None:
+    generator = np.random.default_rng(0)
+    true = generator.normal(0, 1.5, (20_000, 3))
+    gold = np.eye(3, dtype=bool)[(true + generator.gumbel(size=true.shape)).argmax(1)]
+    found = fit_scaling((true - np.array([0.0, 0.0, 1.0])) * 2, gold)
+    assert found.temperature == pytest.approx(2, rel=0.05)
+    assert found.bias[2] - found.bias[0] == pytest.approx(1, abs=0.1)
 
 
 def test_thresholds_never_do_worse_on_their_own_texts_than_one_half() -> None:

@@ -47,24 +47,32 @@ def test_every_row_comes_out_in_order_with_its_own_columns_and_the_tags(
 
 def test_json_lines_carry_the_contracts_nested_form(tagger: Tagger, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
-    lines = [{"id": "T-1", "text": "很慢", "shop": {"name": "甲"}}, {"id": 2, "text": ""}]
+    lines = [
+        {"id": "T-1", "text": "很慢", "shop": {"name": "甲", "n": float("nan")}, "needs_review": "own"},
+        {"id": 2, "text": ""},
+    ]
     source.write_text("\n".join(json.dumps(line) for line in lines) + "\n{broken\n", encoding="utf-8")
     tag_table(source, tmp_path / "out.jsonl", tagger)
     first, second, third = (json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines())
-    assert first["id"] == "T-1" and first["shop"] == {"name": "甲"}
+    assert first["id"] == "T-1" and first["shop"] == {"name": "甲", "n": None}
+    assert first["needs_review"] == "own" and isinstance(first["fankui_needs_review"], bool)
     (tags,) = tagger.tag(["很慢"], ids=["T-1"])
-    assert {k: first[k] for k in tags.model_dump(mode="json")} == json.loads(tags.model_dump_json())
-    assert second["id"] == 2 and second["sentiment"] is None and second["causes"] == [] and second["needs_review"]
+    assert {k: first[k] for k in ("sentiment", "causes", "request")} == {
+        k: json.loads(tags.model_dump_json())[k] for k in ("sentiment", "causes", "request")
+    }
+    assert (
+        second["id"] == 2 and second["sentiment"] is None and second["causes"] == [] and second["fankui_needs_review"]
+    )
     assert third["raw"] == "{broken" and "line 3 is not JSON" in third["note"]
 
 
 def test_an_own_column_keeps_its_name(tagger: Tagger, tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
-    source.write_text("text,model\n很慢,X200\n", encoding="utf-8")
+    source.write_text("text,model,fankui_model\n很慢,X200,旧\n", encoding="utf-8")
     tag_table(source, tmp_path / "out.csv", tagger)
     (row,) = open_table(tmp_path / "out.csv").rows()
     assert row.values["model"] == "X200"
-    assert row.values["fankui_model"] == "0.0.1"
+    assert row.values["fankui_model"] == "旧" and row.values["fankui_fankui_model"] == "0.0.1"
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "big5"])
@@ -111,7 +119,9 @@ def test_a_checkpoint_of_another_job_is_not_continued(tagger: Tagger, tmp_path: 
     _csv(source, ["很慢"] * 4)
     with pytest.raises(BatchError, match="had another size"):
         tag_table(source, target, tagger, resume=True)
-    assert tag_table(source, target, tagger).rows == 4
+    with pytest.raises(BatchError, match="pass --resume to continue it"):
+        tag_table(source, target, tagger)
+    assert tag_table(source, target, tagger, overwrite=True).rows == 4
 
 
 def test_an_existing_output_is_only_replaced_when_asked_and_the_input_never(tagger: Tagger, tmp_path: Path) -> None:

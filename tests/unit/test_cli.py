@@ -31,7 +31,10 @@ def test_classify_prints_one_json_line_a_text(fankui, tagger: Tagger) -> None:  
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["model"] for line in lines] == ["0.0.1", "0.0.1"]
-    assert json.loads(fankui("classify", "-", text="很好\n").stdout)["sentiment"] == lines[1]["sentiment"]
+    assert (
+        json.loads(fankui("classify", "-", text="很好\n").stdout)["sentiment"]["label"]
+        == lines[1]["sentiment"]["label"]
+    )
 
 
 def test_tag_writes_the_table_and_a_summary(fankui, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

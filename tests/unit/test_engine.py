@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fankui import Tagger, Tags, Untaggable
+from fankui.text import encodable
 
 COMPLAINT = "說好三天到貨，十天了還沒發。客服也不理人，太氣人了！"
 
@@ -104,4 +105,5 @@ def test_any_strings_give_as_many_answers_with_spans_inside_them(tagger: Tagger,
     for text, answer in zip(texts, answers, strict=True):
         for cause in answer.causes if isinstance(answer, Tags) else ():
             for span in cause.evidence:
-                assert text[span.start : span.end] == span.text
+                assert encodable(text[span.start : span.end]) == span.text
+        answer.model_dump_json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import decimal
 import io
 import json
 import tempfile
@@ -34,7 +35,7 @@ def _texts(table: Table) -> list[str]:
         ("utf-8-sig", SIMPLIFIED, "utf-8-sig"),
         ("gb18030", SIMPLIFIED, "gb18030"),
         ("gbk", SIMPLIFIED * 50, "gb18030"),
-        ("big5", TRADITIONAL, "big5hkscs"),
+        ("big5", TRADITIONAL, "cp950"),
         ("gb18030", TRADITIONAL, "gb18030"),
         ("utf-16", SIMPLIFIED, "utf-16"),
         ("utf-16-le", SIMPLIFIED, "utf-16-le"),
@@ -144,7 +145,7 @@ def test_a_spreadsheet_keeps_numbers_dates_and_the_stored_results_of_formulas(tm
         sheet.write_formula(2, 2, '=A1&"x"', None, "")
     table = open_table(path)
     rows = list(table.rows())
-    assert rows[0].values == {"编号": 7.0, "日期": datetime.date(2026, 7, 1), "反馈内容": "很慢"}
+    assert rows[0].values == {"编号": 7, "日期": datetime.date(2026, 7, 1), "反馈内容": "很慢"}
     assert table.text_of(rows[1]) == ""
     (tmp_path / "broken.xlsx").write_bytes(b"no spreadsheet")
     with pytest.raises(TableError, match="cannot be read as a spreadsheet"):
@@ -173,6 +174,31 @@ def test_parquet_keeps_its_types_and_a_broken_one_is_named(tmp_path: Path) -> No
         open_table(path)
 
 
+def test_a_quotation_mark_that_is_never_closed_is_named_instead_of_swallowing_rows(tmp_path: Path) -> None:
+    path = _csv(tmp_path, 'id,text\n1,好\n2,"没有关上\n3,还行\n')
+    with pytest.raises(TableError, match="line 3: a quotation mark is opened and never closed"):
+        open_table(path)
+
+
+def test_commas_in_a_table_of_one_column_belong_to_the_text(tmp_path: Path) -> None:
+    assert _texts(open_table(_csv(tmp_path, "反馈\n很慢,不满意\n\n好\n"))) == ["很慢,不满意", "", "好"]
+
+
+def test_a_spreadsheet_may_begin_with_blank_rows_and_an_empty_sheet(tmp_path: Path) -> None:
+    with xlsxwriter.Workbook(str(tmp_path / "t.xlsx")) as book:
+        book.add_worksheet("空")
+        sheet = book.add_worksheet("数据")
+        sheet.write(2, 0, "反馈")
+        sheet.write(3, 0, "很慢")
+    assert _texts(open_table(tmp_path / "t.xlsx")) == ["很慢"]
+
+
+def test_a_long_order_number_keeps_its_digits_in_excel(tmp_path: Path) -> None:
+    write_table(tmp_path / "o.xlsx", ".xlsx", ["text", "order"], [{"text": "好", "order": 110_101_199_001_011_237}])
+    (row,) = open_table(tmp_path / "o.xlsx", text_column="text").rows()
+    assert row.values["order"] == "110101199001011237"
+
+
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=30)
 
 
@@ -197,7 +223,7 @@ def test_what_is_written_reads_back(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"o{kind}"
     write_table(path, kind, ["text", "n", "mixed"], [{k: plain(v) for k, v in r.items()} for r in records])
     table = open_table(path, text_column="text")
-    assert _texts(table) == ['=1+1, "引号"\n换行', "http://例子.invalid", "孤立?"]
+    assert _texts(table) == ['=1+1, "引号"\n换行', "http://例子.invalid", "孤立\ufffd"]
     assert [float(row.values["n"]) if row.values["n"] else None for row in table.rows()] == [3, None, 5]
 
 
@@ -222,5 +248,6 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path: P
 
 def test_values_of_any_kind_become_plain() -> None:
     assert plain(datetime.datetime(2026, 7, 1, 8, 30)) == "2026-07-01 08:30:00"
+    assert plain(decimal.Decimal("1.10")) == "1.10" and plain(float("nan")) is None
     assert json.loads(str(plain({"a": [1]}))) == {"a": [1]}
     assert plain(True) is True and plain(None) is None
