@@ -17,8 +17,9 @@ Flags = NDArray[np.bool_]
 class HeadCalibration(BaseModel):
     """How one head's logits become probabilities and labels.
 
-    Logits are divided by `temperature` and moved by `bias` (temperature and vector scaling, Guo et al. 2017); a label of
-    a multi-label head holds at or above its threshold. Both tuples are in the order of the head's labels; no bias is 0.
+    Logits are divided by `temperature` and moved by `bias` (temperature and vector scaling, Guo et al. 2017). A label
+    of a multi-label head holds at or above its threshold. Both tuples are in the order of the head's labels; no bias
+    is 0.
     """
 
     model_config = ConfigDict(frozen=True)
