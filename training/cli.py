@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from fankui.bundle import models_folder
+from fankui.engine import Tagger
 from training.annotations import read_hashes
+from training.behaviour import read_cases, run_cases
 from training.corpora import download, load_sources
 from training.pipeline import STEPS, Run, run_step
 from training.recipe import Recipe
@@ -73,6 +75,24 @@ def corpora(
     """Download the public corpora and verify the labelled records by SHA-256."""
     expected = read_hashes(annotations / "train.jsonl", annotations / "dev.jsonl")
     download(load_sources(sources), output, expected=expected, on_progress=typer.echo)
+
+
+@app.command()
+def behaviour(
+    model: Annotated[Path | None, typer.Argument(help="A model's folder; the current one if not given.")] = None,
+    cases: Annotated[Path, typer.Option(help="Folder of the cases.")] = Path("tests/behaviour/cases"),
+    failures: Annotated[bool, typer.Option("--failures", help="Also print the ids of the cases that fail.")] = False,
+) -> None:
+    """Run the behaviour suite and print the pass rate of each capability."""
+    tagger = Tagger.load(model)
+    passed = total = 0
+    for capability, members in read_cases(cases).items():
+        results = run_cases(tagger, members)
+        passed, total = passed + sum(results), total + len(results)
+        typer.echo(f"{capability:24}{sum(results):4} / {len(results):3}  {sum(results) / len(results):.0%}")
+        if failures:
+            typer.echo("    " + " ".join(case.id for case, good in zip(members, results, strict=True) if not good))
+    typer.echo(f"{'all':24}{passed:4} / {total:3}  {passed / total:.1%}")
 
 
 @app.command()
