@@ -29,7 +29,6 @@ import numpy as np
 from fankui import Tagger
 from fankui.batch import CHUNK_ROWS, tag_table
 from fankui.bundle import MODEL
-from fankui.engine import _batches
 from fankui.text import normalise
 
 ROOT = Path(__file__).parents[1]
@@ -62,17 +61,10 @@ def write_csv(path: Path, texts: list[str]) -> None:
 
 def prepared_batches(tagger: Tagger, texts: list[str]) -> list[dict[str, np.ndarray]]:
     """The padded inputs of the batches that the Tagger makes of these texts, chunk by chunk."""
-    feeds = []
+    feeds: list[dict[str, np.ndarray]] = []
     for start in range(0, len(texts), CHUNK_ROWS):
         encodings = tagger.tokenizer.encode_batch([normalise(t).text for t in texts[start : start + CHUNK_ROWS]])
-        windows = [window for i, encoding in enumerate(encodings) for window in tagger._windows(i, encoding)]
-        for batch in _batches(windows):
-            ids = np.full((len(batch), max(len(w.ids) for w in batch)), tagger.bundle.manifest.pad_id, np.int64)
-            mask = np.zeros_like(ids)
-            for row, window in enumerate(batch):
-                ids[row, : len(window.ids)] = window.ids
-                mask[row, : len(window.ids)] = 1
-            feeds.append({"input_ids": ids, "attention_mask": mask})
+        feeds += [feed for _, feed in tagger.batches(encodings)]
     return feeds
 
 

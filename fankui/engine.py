@@ -109,11 +109,10 @@ class Tagger:
 
     def read(self, encodings: Sequence[Encoding]) -> list[_Reading]:
         """Run the model over tokenised texts in batches of similar length and join the windows of each text."""
-        windows = [window for i, encoding in enumerate(encodings) for window in self._windows(i, encoding)]
         readings: list[_Reading | None] = [None] * len(encodings)
         parts: dict[int, list[tuple[_Window, _Reading]]] = {}
-        for batch in _batches(windows):
-            for window, reading in zip(batch, self._run(batch), strict=True):
+        for batch, feed in self.batches(encodings):
+            for window, reading in zip(batch, self._run(batch, feed), strict=True):
                 if len(encodings[window.text].ids) == len(window.ids):
                     readings[window.text] = reading
                 else:
@@ -136,14 +135,18 @@ class Tagger:
                 return
             first += inner - overlap
 
-    def _run(self, batch: Sequence[_Window]) -> list[_Reading]:
-        longest = max(len(window.ids) for window in batch)
-        ids = np.full((len(batch), longest), self.bundle.manifest.pad_id, np.int64)
-        mask = np.zeros((len(batch), longest), np.int64)
-        for row, window in enumerate(batch):
-            ids[row, : len(window.ids)] = window.ids
-            mask[row, : len(window.ids)] = 1
-        feed: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+    def batches(self, encodings: Sequence[Encoding]) -> Iterator[tuple[list[_Window], dict[str, NDArray[np.int64]]]]:
+        """The windows of all texts in batches of similar length, each with the model's inputs, (windows, tokens)."""
+        windows = [window for i, encoding in enumerate(encodings) for window in self._windows(i, encoding)]
+        for batch in _batches(windows):
+            ids = np.full((len(batch), len(batch[-1].ids)), self.bundle.manifest.pad_id, np.int64)
+            mask = np.zeros_like(ids)
+            for row, window in enumerate(batch):  # shortest first
+                ids[row, : len(window.ids)] = window.ids
+                mask[row, : len(window.ids)] = 1
+            yield batch, {"input_ids": ids, "attention_mask": mask}
+
+    def _run(self, batch: Sequence[_Window], feed: dict[str, NDArray[np.int64]]) -> list[_Reading]:
         logits, shares = self.session.run(["logits", "evidence"], feed)
         return [_Reading(logits[row], shares[row, : len(window.ids)]) for row, window in enumerate(batch)]
 

@@ -63,3 +63,9 @@ def test_publishing_makes_a_version_current(tiny_bundle: Path, tmp_path: Path) -
     assert install(tiny_bundle, models) == models / "0.0.1"
     assert (models / "CURRENT").read_text(encoding="utf-8").strip() == "0.0.1"
     assert Tagger.load(models, threads=1).bundle.manifest.version == "0.0.1"
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "training/recipes").glob("*.yaml")), ids=str)
+def test_the_recipes_at_hand_are_valid_and_use_the_corpora_where_the_readme_puts_them(path: Path) -> None:
+    assert str(Recipe.load(path).data.corpora) == "data/corpora"
+    assert "fankui train corpora -o data/corpora" in (path.parents[2] / "README.md").read_text(encoding="utf-8")
