@@ -63,7 +63,7 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "annotations": str(annotations),
             "tickets": str(folder / "tickets"),
         },
-        "mlm": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64, "max_tokens": 64},
+        "pretraining": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64, "max_tokens": 64},
         "finetuning": {"epochs": 12, "patience": 12, "learning_rate": 3e-3, "batch_size": 32, "max_tokens": 64},
     }
     path = folder / "recipe.yaml"

@@ -12,6 +12,9 @@ from fankui.errors import FankuiError
 from fankui.taxonomy import Head, Taxonomy, TaxonomyError
 from training.corpora import Record
 
+ROUNDS = ("train.jsonl", "train_2.jsonl")
+"""The files of training labels: the first annotation round, and the second, larger one."""
+
 Labels = dict[str, tuple[int, ...]]
 """Head id → indices of the labels that hold: one for single and ordinal heads, any number for multi heads."""
 
@@ -22,12 +25,13 @@ class AnnotationError(FankuiError):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text with its labels."""
+    """A text with its labels. `source` is the kind of text and the file: `annotations/train`, `tickets/dev` …"""
 
     id: str
     text: str
     domain: str
     labels: Labels
+    source: str
 
 
 def _indices(head: Head, value: Any) -> tuple[int, ...]:
@@ -105,6 +109,7 @@ def _example(
     path: Path, number: int, record_id: str, text: str, domain: str, labels: dict[str, Any], taxonomy: Taxonomy
 ) -> Example:
     try:
-        return Example(record_id, text, domain, parse_labels(taxonomy, labels))
+        source = f"{path.parent.name}/{path.stem}"
+        return Example(record_id, text, domain, parse_labels(taxonomy, labels), source)
     except TaxonomyError as error:
         raise AnnotationError(f"{path.name}, line {number} ({record_id}): {error}") from error

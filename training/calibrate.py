@@ -1,4 +1,4 @@
-"""Temperatures, thresholds and review limits, chosen on development texts."""
+"""Temperatures, thresholds and review limits, chosen on calibration texts that the model was not trained on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 
 from fankui.decisions import (
     Calibration,
@@ -17,7 +17,7 @@ from fankui.decisions import (
     decide,
     probabilities,
 )
-from fankui.taxonomy import Taxonomy
+from fankui.taxonomy import HeadKind, Taxonomy
 from training.metrics import micro_f1, polarity_of
 
 _THRESHOLDS = np.arange(0.25, 0.76, 0.01)
@@ -26,18 +26,8 @@ _ENOUGH = 40
 """A label with fewer positive texts takes the head's common threshold: its own would follow chance."""
 
 
-def fit_temperature(logits: NDArray[Any], gold: Flags) -> float:
-    """The temperature of a multi-label head that makes the likelihood of gold highest (Guo et al. 2017), 0.2 … 5."""
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits.astype(np.float64) / np.exp(log_temperature)
-        return float(np.logaddexp(0, np.where(gold, -scaled, scaled)).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.2), np.log(5)), method="bounded").x))
-
-
-def fit_scaling(logits: NDArray[Any], gold: Flags) -> HeadCalibration:
-    """Temperature and a bias per label for a head with exactly one answer (vector scaling with one scale).
+def fit_scaling(logits: NDArray[Any], gold: Flags, kind: HeadKind) -> HeadCalibration:
+    """One scale and a bias per label that make the likelihood of gold highest (vector scaling, Guo et al. 2017).
 
     The biases are held near 0 by a penalty, so that a label with few texts keeps its own.
     """
@@ -45,9 +35,13 @@ def fit_scaling(logits: NDArray[Any], gold: Flags) -> HeadCalibration:
 
     def loss(parameters: NDArray[np.float64]) -> float:
         scaled = scores * np.exp(parameters[0]) + parameters[1:]
-        top = scaled.max(1, keepdims=True)
-        log_sum = top[:, 0] + np.log(np.exp(scaled - top).sum(1))
-        return float((log_sum - (scaled * gold).sum(1)).sum() + BIAS_PENALTY * np.square(parameters[1:]).sum())
+        if kind == "multi":
+            error = np.logaddexp(0, np.where(gold, -scaled, scaled)).sum()
+        else:
+            top = scaled.max(1, keepdims=True)
+            log_sum = top[:, 0] + np.log(np.exp(scaled - top).sum(1))
+            error = (log_sum - (scaled * gold).sum(1)).sum()
+        return float(error + BIAS_PENALTY * np.square(parameters[1:]).sum())
 
     limits = [(np.log(0.2), np.log(5.0)), *[(-3.0, 3.0)] * scores.shape[1]]
     found = minimize(loss, np.zeros(scores.shape[1] + 1), method="L-BFGS-B", bounds=limits).x
@@ -73,13 +67,9 @@ def fit_thresholds(probability: Floats, gold: Flags) -> tuple[float, ...]:
 
 def fit_calibration(logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy) -> Calibration:
     """All heads' temperatures, biases and thresholds from logits and gold, both (texts, labels of all heads)."""
-    calibration: Calibration = {}
-    for head, columns in taxonomy.slices():
-        if head.kind == "multi":
-            temperature = round(fit_temperature(logits[:, columns], gold[:, columns]), 4)
-            calibration[head.id] = HeadCalibration(temperature=temperature)
-        else:
-            calibration[head.id] = fit_scaling(logits[:, columns], gold[:, columns])
+    calibration: Calibration = {
+        head.id: fit_scaling(logits[:, columns], gold[:, columns], head.kind) for head, columns in taxonomy.slices()
+    }
     probability = probabilities(logits, taxonomy, calibration)
     for head, columns in taxonomy.slices():
         if head.kind == "multi":

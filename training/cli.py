@@ -12,7 +12,8 @@ import typer
 
 from fankui.bundle import models_folder
 from fankui.engine import Tagger
-from training.annotations import read_hashes
+from training.ablation import Plan, ablate
+from training.annotations import ROUNDS, read_hashes
 from training.behaviour import read_cases, run_cases
 from training.corpora import download, load_sources
 from training.pipeline import STEPS, Run, run_step
@@ -73,7 +74,7 @@ def corpora(
     annotations: Annotated[Path, typer.Option(help="Folder of the stand-off labels.")] = Path("data/annotations"),
 ) -> None:
     """Download the public corpora and verify the labelled records by SHA-256."""
-    expected = read_hashes(annotations / "train.jsonl", annotations / "dev.jsonl")
+    expected = read_hashes(*(path for name in (*ROUNDS, "dev.jsonl") if (path := annotations / name).exists()))
     download(load_sources(sources), output, expected=expected, on_progress=typer.echo)
 
 
@@ -93,6 +94,17 @@ def behaviour(
         if failures:
             typer.echo("    " + " ".join(case.id for case, good in zip(members, results, strict=True) if not good))
     typer.echo(f"{'all':24}{passed:4} / {total:3}  {passed / total:.1%}")
+
+
+@app.command()
+def ablation(
+    plan: Annotated[Path, typer.Argument(help="The variants in YAML, see training/recipes/ablation.yaml.")],
+    run_folder: Annotated[Path, typer.Argument(help="A run whose encoder and data set are done.", show_default=False)],
+) -> None:
+    """Train a small model once per variant and print what each choice is worth; continues where it stopped."""
+    recipe = Recipe.model_validate_json((run_folder / "recipe.json").read_text(encoding="utf-8"))
+    for row in ablate(run_folder, recipe, Plan.load(plan), run_folder / "ablation.json"):
+        typer.echo(f"{row['name']:32}{row['texts']:6}  {row['dev']['cause.micro_f1']:.3f}")
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Raw corpora + stand-off labels + own tickets → one tokenised `datasets.DatasetDict`.
 
-Splits: `train`, `dev`, `tickets_dev` (labelled); `unlabelled` (pretraining); `public_test` (native labels, a fixed
-part of three public corpora that no training step sees). A dev text is in no other split, by hash of the text.
+Splits: `train`; `calibration` (chooses checkpoint, temperatures, thresholds); `dev`, `tickets_dev` (only measured on);
+`unlabelled` (pretraining, distillation); `public_test` (native labels, a fixed part of three public corpora that no
+training step sees). A text of `dev`, `tickets_dev` or `calibration` is in no split of another purpose, by its hash.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer
 
 from fankui.taxonomy import Taxonomy
 from fankui.text import normalise
-from training.annotations import Example, join, read_corrections, read_hashes, read_tickets
+from training.annotations import ROUNDS, Example, join, read_corrections, read_hashes, read_tickets
 from training.corpora import Record, read_folder, text_hash
 from training.recipe import Data
 
@@ -78,6 +79,7 @@ def _labelled(examples: Iterable[Example], tokenizer: Tokenizer, taxonomy: Taxon
         "id": [e.id for e in examples],
         "text": texts,
         "domain": [e.domain for e in examples],
+        "source": [e.source for e in examples],
         "input_ids": _tokenise(tokenizer, texts),
         "targets": [targets(e, taxonomy) for e in examples],
         "known": [[float(head.id in e.labels) for head in taxonomy.heads] for e in examples],
@@ -101,18 +103,33 @@ def read_texts(data: Data) -> list[Record]:
 
 
 def read_examples(data: Data, records: Iterable[Record], taxonomy: Taxonomy) -> dict[str, list[Example]]:
-    """The labelled splits `train` (annotations and tickets), `dev` and `tickets_dev`."""
+    """The labelled splits `train` and `calibration` (annotations and tickets together), `dev` and `tickets_dev`."""
     by_id = {record.id: record for record in records}
     corrections = read_corrections(data.annotations / "corrections.jsonl")
-    train, absent = join(data.annotations / "train.jsonl", by_id, taxonomy, corrections)
-    dev, absent_dev = join(data.annotations / "dev.jsonl", by_id, taxonomy)
-    if absent + absent_dev:
-        log.warning("%d labels have no text in the corpora given and are left out", absent + absent_dev)
-    tickets = {
-        split: read_tickets(path, taxonomy) if (path := data.tickets / f"{split}.jsonl").exists() else []
-        for split in ("train", "dev")
+    absent = 0
+
+    def annotated(name: str) -> list[Example]:
+        nonlocal absent
+        path = data.annotations / name
+        if not path.exists():
+            return []
+        found, missing = join(path, by_id, taxonomy, {} if name == "dev.jsonl" else corrections)
+        absent += missing
+        return found
+
+    def own(name: str) -> list[Example]:
+        path = data.tickets / name
+        return read_tickets(path, taxonomy) if path.exists() else []
+
+    splits = {
+        "train": [example for name in ROUNDS for example in annotated(name)] + own("train.jsonl"),
+        "calibration": annotated("calibration.jsonl") + own("calibration.jsonl"),
+        "dev": annotated("dev.jsonl"),
+        "tickets_dev": own("dev.jsonl"),
     }
-    return {"train": train + tickets["train"], "dev": dev, "tickets_dev": tickets["dev"]}
+    if absent:
+        log.warning("%d labels have no text in the corpora given and are left out", absent)
+    return splits
 
 
 def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) -> DatasetDict:
@@ -126,20 +143,23 @@ def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) 
     dev_hashes = {text_hash(e.text) for e in [*examples["dev"], *examples["tickets_dev"]]}
     if data.corpora:  # also dev labels whose text is not here would be dev texts elsewhere
         dev_hashes |= set(read_hashes(data.annotations / "dev.jsonl").values())
-    train = [e for e in examples["train"] if text_hash(e.text) not in dev_hashes]
+    calibration = [e for e in examples["calibration"] if text_hash(e.text) not in dev_hashes]
+    kept_out = dev_hashes | {text_hash(e.text) for e in calibration}
+    train = [e for e in examples["train"] if text_hash(e.text) not in kept_out]
     train_hashes = {text_hash(e.text) for e in train}
-    public = [r for r in records if in_public_test(r) and r.sha256 not in train_hashes | dev_hashes]
+    public = [r for r in records if in_public_test(r) and r.sha256 not in train_hashes | kept_out]
     public = list({r.sha256: r for r in public}.values())
-    kept_out = dev_hashes | {r.sha256 for r in public}
+    kept_out |= {r.sha256 for r in public}
     unlabelled = list({r.sha256: r for r in records if r.sha256 not in kept_out}.values())
     unlabelled.sort(key=lambda r: r.sha256)  # an order without meaning, so that any first part is a fair sample
     splits = {
         "train": _labelled(train, tokenizer, taxonomy),
+        "calibration": _labelled(calibration, tokenizer, taxonomy),
         "dev": _labelled(examples["dev"], tokenizer, taxonomy),
         "tickets_dev": _labelled(examples["tickets_dev"], tokenizer, taxonomy),
     }
     nothing: list[int] = []
-    own = [(e.id, e.text, e.domain, nothing) for e in train if e.id.startswith("ticket")]
+    own = [(e.id, e.text, e.domain, nothing) for e in train if e.source.startswith("tickets/")]
     for name, rows in (
         ("unlabelled", [(r.id, r.text, r.domain, native_grades(r)) for r in unlabelled] + own),
         ("public_test", [(r.id, r.text, r.id.split(":")[0], native_grades(r)) for r in public]),

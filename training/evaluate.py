@@ -25,7 +25,6 @@ from fankui.decisions import (
 from fankui.engine import Tagger
 from fankui.tags import Tags
 from fankui.taxonomy import Taxonomy
-from training.calibrate import fit_calibration
 from training.metrics import Scores, expected_calibration_error, label_f1, polarity_of, score
 
 RESAMPLES = 1000
@@ -58,16 +57,6 @@ def answer(logits: NDArray[Any], split: Dataset, taxonomy: Taxonomy, calibration
     gold = np.asarray(split["targets"][:], np.float32) > 0.5
     chosen = decide(probability, taxonomy, calibration)
     return Answers(logits, probability, chosen, gold, tuple(split["domain"][:]))
-
-
-def cross_fitted(logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy, *, seed: int = 0) -> Scores:
-    """Scores when the calibration of each half of the texts comes from the other half: free of its optimism."""
-    half = np.random.default_rng(seed).permutation(len(gold)) % 2 == 0
-    chosen = np.zeros_like(gold)
-    for part in (half, ~half):
-        calibration = fit_calibration(logits[~part], gold[~part], taxonomy)
-        chosen[part] = decide(probabilities(logits[part], taxonomy, calibration), taxonomy, calibration)
-    return score(gold, chosen, taxonomy)
 
 
 def intervals(gold: Flags, chosen: Flags, taxonomy: Taxonomy, *, resamples: int = RESAMPLES) -> dict[str, list[float]]:
@@ -124,27 +113,64 @@ def per_domain(answers: Answers, taxonomy: Taxonomy, *, least: int = 10) -> dict
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """What the model said of its own answers, and whether they were right.
+
+    stated: one entry per cause that it states; polarity and causes: one entry per text, `causes` for the whole set.
+    Each is (confidence, correct).
+    """
+
+    stated: tuple[Floats, Flags]
+    polarity: tuple[Floats, Flags]
+    causes: tuple[Floats, Flags]
+
+
+def certainty(answers: Answers, taxonomy: Taxonomy) -> Certainty:
+    """Confidences next to whether the answers were right."""
+    cause = next(columns for head, columns in taxonomy.slices() if head.id == "cause")
+    chosen, gold = answers.chosen[:, cause], answers.gold[:, cause]
+    sure = confidences(answers.probability, answers.chosen, taxonomy)
+    right = polarity_of(answers.gold, taxonomy) == polarity_of(answers.chosen, taxonomy)
+    return Certainty(
+        (answers.probability[:, cause][chosen], gold[chosen]),
+        (sure["polarity"], right),
+        (sure["causes"], (gold == chosen).all(1)),
+    )
+
+
 def calibration_report(answers: Answers, taxonomy: Taxonomy, review: dict[str, float]) -> dict[str, Any]:
     """Calibration errors, and what the review limits leave: coverage and how often the rest is right."""
-    columns = {head.id: c for head, c in taxonomy.slices()}
-    causes, grades = columns["cause"], columns["sentiment"]
-    stated = answers.chosen[:, causes]
-    _, polarities = polarity_probabilities(answers.probability[:, grades], taxonomy.head("sentiment"))
-    polarity_right = polarity_of(answers.gold, taxonomy) == polarity_of(answers.chosen, taxonomy)
-    causes_right = (answers.gold[:, causes] == stated).all(1)
-    sure = confidences(answers.probability, answers.chosen, taxonomy)
-    accepted = np.ones(len(answers.gold), bool)
-    for name, least in review.items():
-        accepted &= sure[name] >= least
+    sure = certainty(answers, taxonomy)
+    accepted = (sure.polarity[0] >= review["polarity"]) & (sure.causes[0] >= review["causes"])
     return {
-        "cause_ece": expected_calibration_error(
-            answers.probability[:, causes][stated], answers.gold[:, causes][stated]
-        ),
-        "polarity_ece": expected_calibration_error(polarities.max(1), polarity_right),
+        "cause_ece": expected_calibration_error(*sure.stated),
+        "polarity_ece": expected_calibration_error(*sure.polarity),
         "coverage": float(accepted.mean()),
-        "accepted_polarity_accuracy": float(polarity_right[accepted].mean()) if accepted.any() else None,
-        "accepted_causes_exact": float(causes_right[accepted].mean()) if accepted.any() else None,
+        "accepted_polarity_accuracy": float(sure.polarity[1][accepted].mean()) if accepted.any() else None,
+        "accepted_causes_exact": float(sure.causes[1][accepted].mean()) if accepted.any() else None,
     }
+
+
+def confusions(answers: Answers, taxonomy: Taxonomy) -> dict[str, NDArray[np.int_]]:
+    """Counts (annotated, predicted) per head; for multi-label heads over label pairs.
+
+    There a row counts the texts that miss the label, by what they were given instead, and on the diagonal those that
+    have it; the last column is a label missed with nothing wrong given, the last row one given with none missed.
+    """
+    result: dict[str, NDArray[np.int_]] = {}
+    for head, columns in taxonomy.slices():
+        gold, chosen = answers.gold[:, columns].astype(int), answers.chosen[:, columns].astype(int)
+        if head.kind != "multi":
+            result[head.id] = gold.T @ chosen
+            continue
+        missed, wrong = gold & ~chosen & 1, chosen & ~gold & 1
+        counts = np.zeros((len(head.labels) + 1,) * 2, int)
+        counts[:-1, :-1] = missed.T @ wrong + np.diag((gold & chosen).sum(0))
+        counts[:-1, -1] = missed[wrong.sum(1) == 0].sum(0)
+        counts[-1, :-1] = wrong[missed.sum(1) == 0].sum(0)
+        result[head.id] = counts
+    return result
 
 
 def evidence_check(tagger: Tagger, texts: Sequence[str]) -> dict[str, Any]:
@@ -211,7 +237,6 @@ def evaluate_split(
     report: dict[str, Any] = {"texts": len(answers.gold), "scores": score(answers.gold, answers.chosen, taxonomy)}
     if detailed:
         report["intervals"] = intervals(answers.gold, answers.chosen, taxonomy)
-        report["cross_fitted"] = cross_fitted(answers.logits, answers.gold, taxonomy)
         report["labels"] = per_label(answers, taxonomy)
         report["domains"] = per_domain(answers, taxonomy)
         report["calibration"] = calibration_report(answers, taxonomy, review)

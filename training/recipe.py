@@ -39,17 +39,15 @@ class Stage(_Frozen):
     max_tokens: int = Field(default=256, ge=8, le=512)
 
 
-class MaskedLanguageModelling(Stage):
-    """Domain-adaptive pretraining: whole words by jieba are masked (Gururangan et al. 2020; Cui et al. 2021)."""
+class Pretraining(Stage):
+    """Domain-adaptive pretraining on the corpora, two tasks in one pass.
 
-    masked_share: float = Field(default=0.15, gt=0, lt=1)
-    max_tokens: int = Field(default=128, ge=8, le=512)
-    max_texts: int | None = Field(default=None, ge=1, description="Only so many texts, picked by hash; None: all.")
+    Masked words (whole words by jieba; Gururangan et al. 2020, Cui et al. 2021) and the corpora's own
+    positive/neutral/negative labels, where a text has one.
+    """
 
-
-class NativeLabels(Stage):
-    """Pre-finetuning of the sentiment head on the corpora's own positive/negative labels."""
-
+    masked_share: float = Field(default=0.15, ge=0, lt=1, description="Share of words to be masked; 0: no such task.")
+    native_weight: float = Field(default=1.0, ge=0, description="Weight of the native labels' loss; 0: no such task.")
     max_tokens: int = Field(default=128, ge=8, le=512)
     max_texts: int | None = Field(default=None, ge=1, description="Only so many texts, picked by hash; None: all.")
 
@@ -66,6 +64,11 @@ class Finetuning(Stage):
         default=0.0, ge=0, le=1, description="Weights are inverse frequency to this power."
     )
     focal_gamma: float = Field(default=0.0, ge=0, description="Focal loss of the multi-label heads (Lin et al. 2017).")
+    negative_gamma: float = Field(
+        default=0.0,
+        ge=0,
+        description="Focus on hard negatives only, multi-label heads (asymmetric loss, Ridnik et al. 2021).",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     ordinal_weight: float = Field(
         default=0.0, ge=0, description="Weight of the squared earth mover's distance of grades."
@@ -82,6 +85,18 @@ class Finetuning(Stage):
     evaluations_per_epoch: int = Field(default=1, ge=1)
 
 
+class Distillation(Finetuning):
+    """Training of a smaller student on the labels and on the teacher's answers (Hinton et al. 2015).
+
+    The student starts as the fine-tuned teacher without some of its layers (Sanh et al. 2019).
+    """
+
+    layers: tuple[int, ...] = Field(min_length=1, description="The teacher's layers (from 0) that the student keeps.")
+    max_texts: int = Field(default=0, ge=0, description="Unlabelled texts to learn from, spread evenly over domains.")
+    soft_weight: float = Field(default=1.0, ge=0, description="Weight of the teacher's answers; labels weigh 1.")
+    temperature: float = Field(default=1.0, gt=0, description="The logits of both are divided by it.")
+
+
 class Recipe(_Frozen):
     """One training run from raw data to bundle."""
 
@@ -90,9 +105,9 @@ class Recipe(_Frozen):
     layers: int | None = Field(default=None, ge=1, description="Keep only the first so many layers.")
     prune_vocabulary: bool = True
     data: Data = Data()
-    mlm: MaskedLanguageModelling | None = None
-    native: NativeLabels | None = None
+    pretraining: Pretraining | None = None
     finetuning: Finetuning
+    distillation: Distillation | None = None
     review_precision: dict[Literal["polarity", "causes"], float] = {"polarity": 0.95, "causes": 0.90}
 
     @classmethod

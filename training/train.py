@@ -26,27 +26,28 @@ from transformers import (
 
 from fankui.taxonomy import Taxonomy
 from training.encoder import Encoder
-from training.losses import LossOptions, class_weights, divergence, multi_head_loss
+from training.losses import LossOptions, class_weights, distillation_loss, divergence, multi_head_loss
 from training.metrics import score_logits, selection_score
 from training.model import MultiHeadClassifier, head_shapes
-from training.recipe import Finetuning
-from training.trainer import arguments, pad, resume_point
+from training.recipe import Distillation, Finetuning
+from training.trainer import arguments, pad, prepare, resume_point
 
 log = logging.getLogger(__name__)
 
 
 class Collator:
-    """Rows of input_ids, targets, known → a padded batch."""
+    """Rows of input_ids, targets, known (and soft, a teacher's logits) → a padded batch."""
 
     def __init__(self, pad_id: int, max_tokens: int) -> None:
         self.pad_id = pad_id
         self.max_tokens = max_tokens
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Tensors input_ids and attention_mask (batch, tokens), targets (batch, labels), known (batch, heads)."""
+        """Tensors input_ids, attention_mask (batch, tokens), targets, soft (batch, labels), known (batch, heads)."""
         batch = pad([row["input_ids"][: self.max_tokens] for row in rows], self.pad_id)
-        for name in ("targets", "known"):
-            batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.float32)
+        for name in ("targets", "known", "soft"):
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.float32)
         return batch
 
 
@@ -85,7 +86,7 @@ class MovingAverage(TrainerCallback):
 
 
 class ClassifierTrainer(Trainer):
-    """The Trainer with the multi-head loss, layer-wise learning rates, R-Drop and FGM."""
+    """The Trainer with the multi-head loss, a teacher's answers, layer-wise learning rates, R-Drop and FGM."""
 
     def __init__(self, classifier: MultiHeadClassifier, options: Finetuning, weights: Tensor, **kwargs: Any) -> None:
         super().__init__(model=classifier, **kwargs)
@@ -93,7 +94,11 @@ class ClassifierTrainer(Trainer):
         self.options = options
         self.weights = weights
         self.loss_options = LossOptions(
-            options.head_weights, options.focal_gamma, options.label_smoothing, options.ordinal_weight
+            options.head_weights,
+            options.focal_gamma,
+            options.negative_gamma,
+            options.label_smoothing,
+            options.ordinal_weight,
         )
 
     def compute_loss(
@@ -105,6 +110,10 @@ class ClassifierTrainer(Trainer):
         rest = (inputs["targets"], inputs["known"], heads, self.weights.to(inputs["targets"].device), self.loss_options)
         logits, _ = model(**tokens)
         loss = multi_head_loss(logits, *rest)
+        if "soft" in inputs and isinstance(self.options, Distillation):
+            weights, temperature = self.options.head_weights, self.options.temperature
+            soft = distillation_loss(logits, inputs["soft"], heads, weights, temperature)
+            loss = loss + self.options.soft_weight * soft
         if self.options.rdrop and model.training:
             second, _ = model(**tokens)
             loss = (loss + multi_head_loss(second, *rest)) / 2
@@ -135,7 +144,9 @@ class ClassifierTrainer(Trainer):
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """AdamW whose learning rate falls by `layer_decay` per layer below the top."""
         if self.optimizer is None:
-            self.optimizer = AdamW(list(parameter_groups(self.classifier, self.options)), lr=self.options.learning_rate)
+            self.optimizer = AdamW(
+                list(parameter_groups(self.classifier, self.options)), lr=self.options.learning_rate, fused=True
+            )
         return self.optimizer
 
 
@@ -171,6 +182,7 @@ def fit(
     An interrupted run in the same folder is continued from its last checkpoint.
     """
     columns = ["input_ids", "targets", "known", "length"]
+    inputs = [*columns, "soft"] if "soft" in train.column_names else columns
     targets = torch.tensor(np.asarray(train["targets"][:], np.float32))
     weights = class_weights(targets, classifier.heads, options.class_weight_power)
     steps_per_epoch = max(1, -(-len(train) // options.batch_size))
@@ -200,7 +212,7 @@ def fit(
             greater_is_better=True,
             label_names=["targets"],
         ),
-        train_dataset=train.select_columns(columns),
+        train_dataset=train.select_columns(inputs),
         eval_dataset=dev.select_columns(columns),
         data_collator=Collator(pad_id, options.max_tokens),
         compute_metrics=compute_metrics,
@@ -214,8 +226,10 @@ def fit(
 
 def new_classifier(encoder: Encoder, taxonomy: Taxonomy, options: Finetuning) -> MultiHeadClassifier:
     """An untrained classifier on a copy of the encoder."""
+    body = copy.deepcopy(encoder.model)
+    prepare(body)
     return MultiHeadClassifier(
-        copy.deepcopy(encoder.model),
+        body,
         head_shapes(taxonomy),
         pooling=options.pooling,
         dropout=options.dropout,
@@ -231,9 +245,10 @@ def predict(
     *,
     max_tokens: int = 256,
     batch_size: int = 64,
+    half: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float32]:
-    """Logits (texts, labels) of token id sequences, in their order; bf16 on GPU, float32 on CPU."""
+    """Logits (texts, labels) of token id sequences, in their order; `half`: in bfloat16."""
     classifier.eval()
     device = next(classifier.parameters()).device
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
@@ -241,7 +256,7 @@ def predict(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         batch = pad([sequences[i][:max_tokens] for i in rows], pad_id)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             out, _ = classifier(**{name: tensor.to(device) for name, tensor in batch.items()})
         logits[rows] = out.float().cpu().numpy()
         on_progress(len(rows))

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from training.dropout import make_cheap
 from training.recipe import Stage
 
 
@@ -26,6 +27,7 @@ def arguments(folder: Path, stage: Stage, *, seed: int, **more: Any) -> Training
         warmup_steps=stage.warmup_ratio,
         weight_decay=stage.weight_decay,
         bf16=True,
+        optim="adamw_torch_fused",
         use_cpu=not on_gpu,
         train_sampling_strategy="group_by_length",
         length_column_name="length",
@@ -38,6 +40,22 @@ def arguments(folder: Path, stage: Stage, *, seed: int, **more: Any) -> Training
         data_seed=seed,
         **more,
     )
+
+
+def prepare(encoder: PreTrainedModel) -> None:
+    """Make an encoder, in place, train fast on the machine at hand.
+
+    On a CPU that means plain attention without dropout of its weights (the fused kernel's backward pass alone took
+    half a step, the masks another fifth) and dropout from a pool.
+    """
+    if torch.cuda.is_available():
+        return
+    encoder.set_attn_implementation("eager")
+    encoder.config.attention_probs_dropout_prob = 0.0
+    for name, module in encoder.named_modules():
+        if isinstance(module, torch.nn.Dropout) and name.endswith("attention.self.dropout"):
+            module.p = 0.0
+    make_cheap(encoder)
 
 
 def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:

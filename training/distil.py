@@ -1,0 +1,74 @@
+"""A smaller student that learns from the labels and from a fine-tuned teacher's answers to unlabelled texts."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from datasets import Dataset, concatenate_datasets
+
+from fankui.taxonomy import Taxonomy
+from training.model import MultiHeadClassifier, keep_layers
+from training.recipe import Distillation
+from training.train import fit, predict
+from training.trainer import prepare
+
+log = logging.getLogger(__name__)
+
+
+def spread(domains: list[str], count: int) -> list[int]:
+    """The positions of `count` rows, taken from the domains in turn until one has no more."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for position, domain in enumerate(domains):
+        rows[domain].append(position)
+    in_turn = chain.from_iterable(zip_longest(*rows.values()))
+    return [position for position in in_turn if position is not None][:count]
+
+
+def with_answers(teacher: MultiHeadClassifier, rows: Dataset, pad_id: int, max_tokens: int) -> Dataset:
+    """The rows with a column `soft`: the teacher's logits, (labels)."""
+    logits = predict(teacher, rows["input_ids"][:], pad_id, max_tokens=max_tokens, half=True)
+    return rows.add_column("soft", list(logits))
+
+
+def distil(
+    teacher_folder: Path,
+    train: Dataset,
+    unlabelled: Dataset,
+    dev: Dataset,
+    taxonomy: Taxonomy,
+    options: Distillation,
+    pad_id: int,
+    folder: Path,
+    *,
+    seed: int,
+) -> tuple[MultiHeadClassifier, dict[str, float]]:
+    """The student and its best dev scores (uncalibrated). An interrupted run in the same folder is continued."""
+    columns = ["input_ids", "targets", "known", "length"]
+    rows = train.select_columns(columns)
+    if options.max_texts:
+        chosen = unlabelled.select(spread(unlabelled["domain"][:], options.max_texts))
+        none, nothing = [0.0] * taxonomy.width, [0.0] * len(taxonomy.heads)
+        extra = Dataset.from_dict(
+            {
+                "input_ids": chosen["input_ids"][:],
+                "targets": [none] * len(chosen),
+                "known": [nothing] * len(chosen),
+                "length": chosen["length"][:],
+            }
+        )
+        rows = concatenate_datasets([rows, extra.cast(rows.features)])
+    answers = folder / "answers"
+    if answers.exists():
+        rows = Dataset.load_from_disk(str(answers))
+    else:
+        rows = with_answers(MultiHeadClassifier.load(teacher_folder), rows, pad_id, options.max_tokens)
+        rows.save_to_disk(answers)
+    log.info("distillation: %d labelled texts and %d others", len(train), len(rows) - len(train))
+    student = MultiHeadClassifier.load(teacher_folder)
+    keep_layers(student.encoder, options.layers)
+    prepare(student.encoder)
+    scores = fit(student, rows, dev, taxonomy, options, pad_id, folder / "fit", seed=seed)
+    return student, scores
