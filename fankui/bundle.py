@@ -79,7 +79,7 @@ class Bundle:
         for name in (*REQUIRED, *manifest.files):
             if name not in manifest.files:
                 raise BundleError(f"The {MANIFEST} in {folder} does not list {name}.")
-            if Path(name).name != name:
+            if not (folder / name).resolve().is_relative_to(folder.resolve()):
                 raise BundleError(f"The {MANIFEST} in {folder} lists {name!r}, which is not in the folder.")
             try:
                 found = sha256_of(folder / name)
@@ -113,7 +113,9 @@ class Bundle:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest with the hashes of the files that lie in the folder now."""
     files = {
-        path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / MANIFEST
     }
     content = manifest.model_copy(update={"files": files}).model_dump_json(indent=1)
     (folder / MANIFEST).write_text(content + "\n", encoding="utf-8")

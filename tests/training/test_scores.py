@@ -11,7 +11,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from fankui import Taxonomy
 from fankui.decisions import decide, neutral_calibration, probabilities
-from training.calibrate import fit_calibration, fit_review, fit_scaling, fit_temperature, least_confidence
+from training.calibrate import fit_calibration, fit_review, fit_scaling, least_confidence
 from training.losses import LossOptions, class_weights, divergence, marginal_loss, multi_head_loss
 from training.metrics import expected_calibration_error, score
 from training.model import head_shapes
@@ -54,18 +54,20 @@ def test_calibration_error_is_zero_for_an_honest_and_large_for_a_boastful_model(
     assert expected_calibration_error(np.array([], np.float32), np.array([], bool)) == 0
 
 
-def test_the_temperature_of_overstated_logits_is_found() -> None:
+def test_the_scale_and_bias_of_overstated_multiple_choices_are_found() -> None:
     generator = np.random.default_rng(0)
     true = generator.normal(0, 1.5, (20_000, 3))
     gold = generator.random(true.shape) < 1 / (1 + np.exp(-true))
-    assert fit_temperature(true * 2.5, gold) == pytest.approx(2.5, rel=0.05)
+    found = fit_scaling((true + np.array([0.0, 0.0, 1.0])) * 2.5, gold, "multi")
+    assert found.temperature == pytest.approx(2.5, rel=0.05)
+    assert found.bias == pytest.approx((0, 0, -1), abs=0.1)
 
 
 def test_the_scale_and_bias_of_a_skewed_single_choice_are_found() -> None:
     generator = np.random.default_rng(0)
     true = generator.normal(0, 1.5, (20_000, 3))
     gold = np.eye(3, dtype=bool)[(true + generator.gumbel(size=true.shape)).argmax(1)]
-    found = fit_scaling((true - np.array([0.0, 0.0, 1.0])) * 2, gold)
+    found = fit_scaling((true - np.array([0.0, 0.0, 1.0])) * 2, gold, "single")
     assert found.temperature == pytest.approx(2, rel=0.05)
     assert found.bias[2] - found.bias[0] == pytest.approx(1, abs=0.1)
 

@@ -32,7 +32,7 @@ def _damage(folder: Path, name: str) -> None:
 def test_an_untouched_bundle_loads(copy: Path) -> None:
     bundle = Bundle.load(copy)
     assert bundle.manifest.taxonomy_sha256 == bundle.taxonomy.sha256
-    assert bundle.size == sum(file.stat().st_size for file in copy.iterdir())
+    assert bundle.size == sum(file.stat().st_size for file in copy.rglob("*.*"))
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "taxonomy.yaml"])

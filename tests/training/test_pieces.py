@@ -1,0 +1,77 @@
+"""Small parts of training that stand alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fankui.taxonomy import Taxonomy
+from training.comparison import snownlp_polarity
+from training.datasheet import datasheet, distinct
+from training.distil import spread
+from training.dropout import POOL, PooledDropout, make_cheap
+from training.evaluate import Answers, confusions
+from training.losses import distillation_loss
+from training.model import head_shapes
+
+ROOT = Path(__file__).parents[2]
+TAXONOMY = Taxonomy.load(ROOT / "data/taxonomy.yaml")
+
+
+@pytest.mark.parametrize("size", [1000, POOL + 1])
+def test_dropout_sets_the_asked_share_to_zero_and_keeps_the_mean(size: int) -> None:
+    out = PooledDropout(0.25)(torch.ones(size))
+    assert float((out == 0).float().mean()) == pytest.approx(0.25, abs=0.06)
+    assert float(out.mean()) == pytest.approx(1, abs=0.08)
+
+
+def test_dropout_does_nothing_in_evaluation_and_replaces_every_other_dropout() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Sequential(torch.nn.Dropout(0.5)))
+    make_cheap(model)
+    assert not any(isinstance(module, torch.nn.Dropout) for module in model.modules())
+    model.eval()
+    x = torch.randn(3, 4)
+    assert torch.equal(model(x), model[0](x))
+
+
+def test_texts_are_taken_from_all_domains_in_turn_until_one_is_empty() -> None:
+    assert spread(["a", "a", "a", "b", "a", "c"], 4) == [0, 3, 5, 1]
+    assert spread(["a"], 10) == [0]
+
+
+def test_a_students_loss_is_least_where_it_answers_as_its_teacher() -> None:
+    teacher = torch.randn(8, TAXONOMY.width) * 3
+    heads = head_shapes(TAXONOMY)
+    same = distillation_loss(teacher, teacher, heads, {}, 2.0)
+    other = distillation_loss(teacher + torch.randn_like(teacher), teacher, heads, {}, 2.0)
+    assert same < other
+
+
+def test_a_confusion_counts_hits_on_the_diagonal_and_lonely_misses_at_the_edge() -> None:
+    cause = next(columns for head, columns in TAXONOMY.slices() if head.id == "cause")
+    gold, chosen = np.zeros((3, TAXONOMY.width), bool), np.zeros((3, TAXONOMY.width), bool)
+    gold[:, cause.start] = True
+    chosen[0, cause.start] = True  # right; the second is missed, the third taken for the next label
+    chosen[2, cause.start + 1] = True
+    counts = confusions(Answers(np.zeros(gold.shape), np.zeros(gold.shape), chosen, gold, ("x",) * 3), TAXONOMY)[
+        "cause"
+    ]
+    assert (counts[0, 0], counts[0, -1], counts[0, 1], counts[-1, 1]) == (1, 1, 1, 0)
+
+
+def test_snownlp_tells_a_plain_good_text_from_a_plain_bad_one() -> None:
+    found = snownlp_polarity(["质量太差，非常失望，退货", "非常好，很满意，推荐"], ["negative", "positive"])
+    assert found["clear"] == 1
+    assert found["texts"] == 2
+
+
+def test_the_datasheet_counts_what_is_in_the_files() -> None:
+    sheet = datasheet(ROOT / "data/tickets")
+    assert sum(sheet["forms"].values()) == sum(sheet["texts"].values()) > 5_000
+    assert sheet["industries"] >= 20
+    assert min(sheet["causes"].values()) >= 700
+    assert sheet["distinct_4"] >= 0.75
+    assert distinct(["aaaaaaaa"]) == pytest.approx(0.2)
