@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from datasets import Dataset, DatasetDict, load_from_disk
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from transformers import set_seed
 
 from fankui.decisions import Flags, decide, probabilities
-from fankui.errors import describe
 from fankui.taxonomy import Taxonomy
 from training.calibrate import fit_calibration
 from training.encoder import load_encoder
 from training.metrics import score
 from training.model import MultiHeadClassifier, keep_layers
-from training.recipe import Finetuning, Recipe, RecipeError
+from training.recipe import Finetuning, Recipe, read_yaml
 from training.train import fit, new_classifier, predict
 
 log = logging.getLogger(__name__)
@@ -57,12 +55,7 @@ class Plan(BaseModel):
     @classmethod
     def load(cls, path: Path) -> Plan:
         """Raises RecipeError with a sentence that names the field."""
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            raise RecipeError(f"The plan {path} is not valid: {describe(error)}") from error
-        except (OSError, yaml.YAMLError) as error:
-            raise RecipeError(f"The plan {path} cannot be read: {error}.") from error
+        return read_yaml(cls, path)
 
 
 def _rows(dataset: DatasetDict, variant: Variant, count: int, seed: int) -> Dataset:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fankui.errors import FankuiError, describe
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class RecipeError(FankuiError):
@@ -113,9 +115,14 @@ class Recipe(_Frozen):
     @classmethod
     def load(cls, path: Path) -> Recipe:
         """Raises RecipeError with a sentence that names the field."""
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            raise RecipeError(f"The recipe {path} is not valid: {describe(error)}") from error
-        except (OSError, yaml.YAMLError) as error:
-            raise RecipeError(f"The recipe {path} cannot be read: {error}.") from error
+        return read_yaml(cls, path)
+
+
+def read_yaml(kind: type[_Model], path: Path) -> _Model:
+    """A validated object from a YAML file. Raises RecipeError with a sentence that names the field."""
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise RecipeError(f"{path} is not valid: {describe(error)}") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}.") from error
