@@ -15,6 +15,9 @@ from typer.core import TyperGroup
 from fankui.errors import FankuiError
 
 OTHERS = {
+    "config": ("Print the service's settings and where each comes from.", None),
+    "db": ("The ticket store: upgrade, purge.", None),
+    "keys": ("API keys: make, list, revoke.", None),
     "serve": ("Serve the model over HTTP.", None),
     "train": ("Train a model: raw feedback and labels in, a verified bundle out.", "train"),
 }

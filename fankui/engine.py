@@ -60,6 +60,8 @@ class Tagger:
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self._heads = [(head, columns) for head, columns in bundle.taxonomy.slices()]
+        self.tokens = 0
+        """Tokens read so far, padding left out; for monitoring."""
 
     @classmethod
     def load(cls, path: Path | str | None = None, *, threads: int = 0) -> Tagger:
@@ -147,6 +149,7 @@ class Tagger:
             yield batch, {"input_ids": ids, "attention_mask": mask}
 
     def _run(self, batch: Sequence[_Window], feed: dict[str, NDArray[np.int64]]) -> list[_Reading]:
+        self.tokens += sum(len(window.ids) for window in batch)
         logits, shares = self.session.run(["logits", "evidence"], feed)
         return [_Reading(logits[row], shares[row, : len(window.ids)]) for row, window in enumerate(batch)]
 

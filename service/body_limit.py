@@ -1,4 +1,4 @@
-"""Refuses bodies that are too large, whether or not the client says their length beforehand."""
+"""Refuses bodies that are too large, whether or not their length is said beforehand, and those that do not come."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problem import TOO_LARGE, Problem
+from service.problem import SLOW_BODY, TOO_LARGE, Problem
 
 _LONGEST_NUMBER = 15
 _PATIENCE_SECONDS = 5
 
 
 class BodyLimit:
-    """ASGI middleware: more than `limit` bytes of body are answered with 413 and never kept in memory."""
+    """ASGI middleware: more than `limit` bytes of body are answered with 413 and never kept in memory; a body that has
+    not come after `seconds` with 408."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, seconds: float) -> None:
         self._app = app
         self._limit = limit
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,11 +33,19 @@ class BodyLimit:
             await _discard(receive)
             await too_large.response()(scope, receive, send)
             return
-        received = 0
+        received, complete = 0, False
+        deadline = anyio.current_time() + self._seconds
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            if complete:
+                return await receive()
+            try:
+                with anyio.fail_after(deadline - anyio.current_time()):
+                    message = await receive()
+            except TimeoutError:
+                raise Problem(SLOW_BODY, f"The body had not come after {self._seconds:g} seconds.") from None
+            complete = not message.get("more_body")
             received += len(message.get("body", b""))
             if received > self._limit:
                 if message.get("more_body"):

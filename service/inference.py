@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import anyio
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from fankui.engine import Tagger
 from fankui.errors import FankuiError
 from fankui.tags import Tags, Untaggable
+from service.scheduler import OnCall, Scheduler
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# What one call of the engine may hold: two or three seconds of work. Between two calls other requests get their turn
-# and a request that ran out of time stops.
-_PORTION_CHARACTERS = 16_000
+_WARM_UP = "说好三天到货,十天了还没发,问客服也没人理"
 
 
 class NotReadyError(FankuiError):
@@ -30,27 +29,47 @@ class TooSlowError(FankuiError):
 
 
 class Inference:
-    """Loads the model once and runs it outside the event loop, one call at a time (a call uses all cores)."""
+    """Loads the model, swaps it for another while requests go on, and answers through the scheduler."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_call: OnCall = lambda *_: None) -> None:
         self._settings = settings
         self._tagger: Tagger | None = None
         self._why_not = "The model is still being loaded; try again in a moment."
-        self._turn = CapacityLimiter(1)
+        self._tokens_before = 0
+        self._loading = anyio.Lock()
+        self.scheduler = Scheduler(
+            self._tag,
+            max_texts=settings.max_queue_texts,
+            max_wait_seconds=settings.max_wait_seconds,
+            on_call=on_call,
+        )
 
     async def load(self) -> None:
-        """Load the model in a thread. A failure is logged and remembered, not raised: the service stays up."""
-        load = partial(Tagger.load, self._settings.model, threads=self._settings.threads)
+        """Load the model at the start. A failure is logged and remembered, not raised: the service stays up."""
         try:
-            self._tagger = await to_thread.run_sync(load, abandon_on_cancel=True)
+            await self.reload()
         except FankuiError as error:
             self._why_not = f"The model could not be loaded: {error}"
-            log.error(self._why_not)
         except Exception:
             self._why_not = "The model could not be loaded because of an unexpected error; the service's log has it."
             log.exception("The model could not be loaded.")
-        else:
-            log.info("Serving model %s.", self._tagger.bundle.manifest.version)
+
+    async def reload(self) -> str:
+        """Load the model that the settings name now, then let it answer; returns its version.
+
+        Until then, and when it cannot be loaded, the former one answers. Raises BundleError.
+        """
+        async with self._loading:
+            try:
+                tagger = await to_thread.run_sync(partial(_load, self._settings), abandon_on_cancel=True)
+            except FankuiError as error:
+                log.error("The model could not be loaded: %s", error)
+                raise
+            self._tokens_before = self.tokens
+            self._tagger = tagger
+        version = tagger.bundle.manifest.version
+        log.info("Serving model %s.", version)
+        return version
 
     @property
     def tagger(self) -> Tagger:
@@ -60,28 +79,35 @@ class Inference:
         return self._tagger
 
     async def tag(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Tags | Untaggable]:
-        """One result a text, in order. Raises NotReadyError, or TooSlowError after `request_timeout_seconds`."""
-        tagger = self.tagger
-        results: list[Tags | Untaggable] = []
+        """One result a text, in order.
+
+        Raises NotReadyError, OverloadedError, or TooSlowError after `request_timeout_seconds`.
+        """
+        _ = self.tagger  # No model: say so at once.
         try:
             with anyio.fail_after(self._settings.request_timeout_seconds):
-                for portion in _portions(texts):
-                    call = partial(tagger.tag, texts[portion], ids=ids[portion])
-                    results += await to_thread.run_sync(call, limiter=self._turn)
+                return await self.scheduler.tag(texts, ids)
         except TimeoutError:
             raise TooSlowError(
                 f"The answer was not ready within {self._settings.request_timeout_seconds:g} seconds; "
                 "try again later or send fewer texts at once."
             ) from None
-        return results
+
+    @property
+    def version(self) -> str | None:
+        """Version of the model that answers, if one does."""
+        return self._tagger.bundle.manifest.version if self._tagger else None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that models of this process have read, padding left out."""
+        return self._tokens_before + (self._tagger.tokens if self._tagger else 0)
+
+    def _tag(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Tags | Untaggable]:
+        return self.tagger.tag(texts, ids=ids)
 
 
-def _portions(texts: Sequence[str]) -> Iterator[slice]:
-    """Consecutive slices of at most `_PORTION_CHARACTERS` characters or, where one text alone has more, one text."""
-    start = characters = 0
-    for position, text in enumerate(texts):
-        if position > start and characters + len(text) > _PORTION_CHARACTERS:
-            yield slice(start, position)
-            start, characters = position, 0
-        characters += len(text)
-    yield slice(start, len(texts))
+def _load(settings: Settings) -> Tagger:
+    tagger = Tagger.load(settings.model, threads=settings.threads)
+    tagger.tag([_WARM_UP])
+    return tagger

@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.inference import NotReadyError, TooSlowError
+from service.scheduler import OverloadedError
+from service.store.database import StoreUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_FAULTS = 20
@@ -77,6 +79,9 @@ TOO_LARGE = Kind(
     "The body is too large",
     "The body has more than the 2,097,152 bytes that are allowed; send fewer texts at once.",
 )
+SLOW_BODY = Kind(
+    "slow-body", HTTPStatus.REQUEST_TIMEOUT, "The body did not come in time", "The body had not come after 30 seconds."
+)
 NOT_JSON = Kind(
     "unsupported-media-type",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -102,14 +107,88 @@ TOO_SLOW = Kind(
     "The answer took too long",
     "The answer was not ready within 60 seconds; try again later or send fewer texts at once.",
 )
+OVERLOADED = Kind(
+    "overloaded",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The service has too much to do",
+    "1024 texts wait for the model, about 6 seconds of work; try again a little later.",
+)
+STORE_UNAVAILABLE = Kind(
+    "store-unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The ticket store does not answer",
+    "The ticket store does not answer at the moment; nothing was stored. Try again soon.",
+)
+UNAUTHENTICATED = Kind(
+    "unauthenticated",
+    HTTPStatus.UNAUTHORIZED,
+    "A valid API key is needed",
+    "Send the header `Authorization: Bearer fk_…`; `fankui keys create` makes a key.",
+)
+FORBIDDEN = Kind(
+    "forbidden",
+    HTTPStatus.FORBIDDEN,
+    "The API key may not do this",
+    "The key 'crm' lacks the scope tickets:write; make one that has it with `fankui keys create`.",
+)
+TOO_MANY = Kind(
+    "rate-limited",
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many requests",
+    "The key 'crm' may send 6000 requests a minute; try again after the seconds of Retry-After.",
+)
+NO_TICKET = Kind(
+    "no-such-ticket",
+    HTTPStatus.NOT_FOUND,
+    "There is no such ticket",
+    "There is no ticket 'T-1': it was never sent, or it has been erased.",
+)
+NO_WEBHOOK = Kind(
+    "no-such-webhook", HTTPStatus.NOT_FOUND, "There is no such webhook", "There is no webhook 'wh_5f0c1d2e3a4b'."
+)
+NO_ADAPTER = Kind(
+    "no-such-adapter",
+    HTTPStatus.NOT_FOUND,
+    "There is no such adapter",
+    "There is no adapter 'jira'; there are: freshdesk, generic, zendesk.",
+)
+NOT_CLAIMED = Kind(
+    "not-claimed",
+    HTTPStatus.NOT_FOUND,
+    "There is no such claim",
+    "'li.na' has not claimed the ticket 'T-1'.",
+)
+CONFLICT = Kind(
+    "conflict",
+    HTTPStatus.CONFLICT,
+    "The request collides with another",
+    "A request with this Idempotency-Key is still being answered; try again in a moment.",
+)
+KEY_REUSED = Kind(
+    "idempotency-key-reused",
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "The Idempotency-Key was used for another request",
+    "This Idempotency-Key came with another request before; use a new key for each new request.",
+)
+UNUSABLE_MODEL = Kind(
+    "unusable-model",
+    HTTPStatus.CONFLICT,
+    "The new model cannot be used",
+    "The model in models/2026.12.0 is damaged: model.onnx has another SHA-256; the former model goes on answering.",
+)
 UNEXPECTED = Kind(
     "internal-error",
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "Something went wrong in the service",
     "This is a fault of the service, not of the request; its log has the details.",
 )
+_GONE = Kind("client-gone", HTTPStatus.REQUEST_TIMEOUT, "The client has gone", "")
 _NOT_FOUND = Kind("not-found", HTTPStatus.NOT_FOUND, "There is nothing here", "")
 _NOT_ALLOWED = Kind("method-not-allowed", HTTPStatus.METHOD_NOT_ALLOWED, "The method is not possible here", "")
+
+
+OF_ANY_CALL = (UNAUTHENTICATED, FORBIDDEN, TOO_MANY, UNEXPECTED)
+"""What any call of the API may be answered with."""
 
 
 class Problem(HTTPException):
@@ -136,6 +215,11 @@ class Problem(HTTPException):
             detail += f" There are {len(faults)} faults in all."
         return cls(INVALID, detail, faults=listed)
 
+    @classmethod
+    def client_gone(cls) -> Problem:
+        """For a client that has closed its connection: nobody reads it, but log and metrics should tell."""
+        return cls(_GONE, "The client closed the connection before the answer was ready.")
+
     def response(self) -> Response:
         """The answer that says this."""
         content = _details(self.kind, self.detail, self.faults)
@@ -160,6 +244,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(NotReadyError, _not_ready)
     app.add_exception_handler(TooSlowError, _too_slow)
+    app.add_exception_handler(OverloadedError, _overloaded)
+    app.add_exception_handler(StoreUnavailableError, _store_unavailable)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -205,6 +291,15 @@ async def _not_ready(_: Request, error: Exception) -> Response:
 
 async def _too_slow(_: Request, error: Exception) -> Response:
     return Problem(TOO_SLOW, str(error), headers=_RETRY).response()
+
+
+async def _overloaded(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OverloadedError)
+    return Problem(OVERLOADED, str(error), headers={"Retry-After": str(error.retry_after)}).response()
+
+
+async def _store_unavailable(_: Request, error: Exception) -> Response:
+    return Problem(STORE_UNAVAILABLE, str(error), headers=_RETRY).response()
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

@@ -6,24 +6,27 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends
+from fastapi import APIRouter, Body, Depends, Request, Response
 
 from fankui.tags import Tags, Untaggable
 from service import problem
 from service.api import examples
-from service.api.deps import InferenceDep, SettingsDep, require_json
+from service.api.deps import InferenceDep, MayClassify, MetricsDep, SettingsDep, require_json, unless_gone
 from service.api.schemas import Batch, BatchResult, Feedback
 from service.problem import Fault, Problem
 from service.settings import MOST_ITEMS, Settings
 
 _PROBLEMS = problem.responses(
+    *problem.OF_ANY_CALL,
     problem.MALFORMED,
+    problem.SLOW_BODY,
     problem.TOO_LARGE,
     problem.NOT_JSON,
     problem.INVALID,
-    problem.UNEXPECTED,
     problem.NOT_READY,
     problem.TOO_SLOW,
+    problem.OVERLOADED,
+    problem.STORE_UNAVAILABLE,
 )
 
 router = APIRouter(prefix="/v1/classify", tags=["classify"], dependencies=[Depends(require_json)])
@@ -36,19 +39,24 @@ router = APIRouter(prefix="/v1/classify", tags=["classify"], dependencies=[Depen
     description="Causes of dissatisfaction with their evidence, the satisfaction grade, the request and more for one "
     "text. Offsets count Unicode characters of the text as sent (an emoji outside the basic plane is one).\n\n"
     "返回不满原因及其依据、满意度等级、诉求等。偏移量按所发送原文的 Unicode 字符计算。",
+    response_model=Tags,
     response_description="What the model says about the text.",
     responses=examples.answer(examples.TAGS) | _PROBLEMS,
 )
 async def classify(
     feedback: Annotated[Feedback, Body(openapi_examples=examples.FEEDBACK)],
+    request: Request,
+    caller: MayClassify,
     inference: InferenceDep,
     settings: SettingsDep,
-) -> Tags:
+    metrics: MetricsDep,
+) -> Response:
     _check([feedback], [""], settings)
-    (result,) = await inference.tag([feedback.text], [feedback.id])
+    (result,) = await unless_gone(request, inference.tag([feedback.text], [feedback.id]))
     if isinstance(result, Untaggable):
         raise Problem.invalid([Fault(field="text", message=result.note)])
-    return result
+    metrics.tags(result)
+    return _json(result)
 
 
 @router.post(
@@ -58,17 +66,30 @@ async def classify(
     description="The same for several texts at once; one result an item, in order. A blank text is marked and hinders "
     "no other; any other fault refuses the whole batch and names the item.\n\n"
     "一次分析多条，结果与请求顺序一致；空白文本只作标记，不影响其他条目。",
+    response_model=BatchResult,
     response_description="One result an item, in order.",
     responses=examples.answer(examples.BATCH_RESULT) | _PROBLEMS,
 )
 async def classify_batch(
     batch: Annotated[Batch, Body(openapi_examples=examples.BATCH)],
+    request: Request,
+    caller: MayClassify,
     inference: InferenceDep,
     settings: SettingsDep,
-) -> BatchResult:
+    metrics: MetricsDep,
+) -> Response:
     _check(batch.items, [f"items.{position}." for position in range(len(batch.items))], settings)
-    results = await inference.tag([item.text for item in batch.items], [item.id for item in batch.items])
-    return BatchResult(results=results)
+    work = inference.tag([item.text for item in batch.items], [item.id for item in batch.items])
+    results = await unless_gone(request, work)
+    for result in results:
+        if isinstance(result, Tags):
+            metrics.tags(result)
+    return _json(BatchResult.model_construct(results=results))
+
+
+def _json(answer: Tags | BatchResult) -> Response:
+    """The answer, serialised once: FastAPI would validate our own objects again."""
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def _check(items: Sequence[Feedback], prefixes: Sequence[str], settings: Settings) -> None:

@@ -67,6 +67,82 @@ BATCH_RESULT: dict[str, Any] = {
         },
     ]
 }
+_TIME = "2026-11-25T03:10:00Z"
+TICKET: dict[str, Any] = TAGS | {
+    "revision": 1,
+    "text": TEXT,
+    "channel": "hotline",
+    "metadata": {"product": "宽带"},
+    "created_at": _TIME,
+    "received_at": _TIME,
+    "classified_at": _TIME,
+    "labels": {
+        "grade": 1,
+        "polarity": "negative",
+        "request": "complaint",
+        "causes": ["broken_promise", "ignored_feelings"],
+    },
+    "corrections": [],
+    "review": {"reason": None, "claimed_by": None, "claimed_until": None},
+    "guidance": [
+        {
+            "cause": "broken_promise",
+            "name": {"zh": "承诺未兑现", "en": "Broken promise"},
+            "wants": [{"zh": "承诺立即兑现", "en": "The promise kept now"}],
+            "respond": [{"zh": "承认没有做到并道歉", "en": "Admit it was not kept and apologise"}],
+            "never_say": [{"zh": "我没这么说过", "en": "I never said that"}],
+        }
+    ],
+}
+NEW_TICKET: dict[str, Any] = {
+    "hotline": {
+        "summary": "A ticket of the hotline 热线工单",
+        "value": {
+            "id": "T-1",
+            "text": TEXT,
+            "channel": "hotline",
+            "created_at": "2026-11-25T11:10:00+08:00",
+            "metadata": {"product": "宽带"},
+        },
+    }
+}
+ADAPTED: dict[str, Any] = {
+    "generic": {
+        "summary": "A 工单系统's JSON 通用工单",
+        "value": {
+            "工单编号": "GD-1001",
+            "标题": "宽带未装",
+            "内容": TEXT,
+            "渠道": "热线",
+            "创建时间": "2026-11-25 11:10",
+        },
+    }
+}
+CORRECTION: dict[str, Any] = {
+    "one": {
+        "summary": "Another cause 改原因",
+        "value": {"by": "li.na", "labels": {"causes": ["broken_promise"]}, "why": "客服后来回了电话"},
+    },
+    "confirm": {"summary": "All is right 确认无误", "value": {"by": "li.na"}},
+}
+CLAIM: dict[str, Any] = {"two": {"summary": "The next two 领取两张", "value": {"by": "li.na", "limit": 2}}}
+RELEASE: dict[str, Any] = {"one": {"summary": "Give it back 放弃认领", "value": {"by": "li.na"}}}
+DRAFT: dict[str, Any] = {
+    "bad": {"summary": "A draft 草稿", "value": {"text": "公司就是这么规定的,我也没办法。", "ticket_id": "T-1"}}
+}
+CHECKED: dict[str, Any] = {
+    "findings": [
+        {
+            "kind": "hiding_behind_rules",
+            "start": 0,
+            "end": 9,
+            "text": "公司就是这么规定的",
+            "severity": "stop",
+            "why": {"zh": "拿规定搪塞，顾客只会更气", "en": "Hiding behind a rule makes the customer angrier"},
+            "better": {"zh": "我帮您看看有什么办法", "en": "Let me see what can be done for you"},
+        }
+    ]
+}
 TAXONOMY: dict[str, Any] = {
     "version": "1",
     "gaps": {

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from fankui.taxonomy import Taxonomy
 from service import problem
 from service.api import examples
-from service.api.deps import TaggerDep
+from service.api.deps import MayClassify, TaggerDep
 
 router = APIRouter(prefix="/v1/taxonomy", tags=["taxonomy"])
 
@@ -20,7 +20,8 @@ router = APIRouter(prefix="/v1/taxonomy", tags=["taxonomy"])
     "service-quality gaps behind it, what the customer wants, how to respond and what never to say.\n\n"
     "全部维度与标签的中英文名称和定义；每个不满原因还附有服务质量差距、顾客诉求、应对方式与禁语。",
     response_description="The taxonomy.",
-    responses=examples.answer(examples.TAXONOMY) | problem.responses(problem.UNEXPECTED, problem.NOT_READY),
+    responses=examples.answer(examples.TAXONOMY)
+    | problem.responses(*problem.OF_ANY_CALL, problem.NOT_READY, problem.STORE_UNAVAILABLE),
 )
-async def get_taxonomy(tagger: TaggerDep) -> Taxonomy:
+async def get_taxonomy(caller: MayClassify, tagger: TaggerDep) -> Taxonomy:
     return tagger.bundle.taxonomy

@@ -56,7 +56,7 @@ def test_the_document_is_openapi_and_its_references_resolve(document: dict[str, 
 
 def test_every_operation_is_described_in_chinese_and_english(document: dict[str, Any]) -> None:
     operations = list(_operations(document))
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 6
+    assert len({operation["operationId"] for operation in operations}) == len(operations) > 20
     known = {tag["name"] for tag in document["tags"] if tag["description"]}
     for operation in operations:
         for text in (operation["summary"], operation["description"], document["info"]["description"]):
@@ -69,8 +69,10 @@ def test_every_request_and_response_has_a_description_and_an_example(document: d
     for operation in _operations(document):
         for status, response in operation["responses"].items():
             assert response["description"]
+            if status == "204" or operation["operationId"] == "metrics":
+                continue
             ((media_type, content),) = response["content"].items()
-            assert media_type == ("application/json" if status == "200" else "application/problem+json")
+            assert media_type == ("application/json" if status < "300" else "application/problem+json")
             assert content["schema"]
             assert _examples(content)
         for content in operation.get("requestBody", {"content": {}})["content"].values():
@@ -80,9 +82,11 @@ def test_every_request_and_response_has_a_description_and_an_example(document: d
 def test_the_examples_of_answers_are_answers(document: dict[str, Any]) -> None:
     for operation in _operations(document):
         for status, response in operation["responses"].items():
+            if status == "204" or operation["operationId"] == "metrics":
+                continue
             (content,) = response["content"].values()
             for example in _examples(content):
-                if status != "200":
+                if status >= "300":
                     assert ProblemDetails.model_validate(example).status == int(status)
                 elif operation["operationId"] in ANSWERS:
                     ANSWERS[operation["operationId"]].model_validate(example)
@@ -102,11 +106,13 @@ def test_the_examples_use_labels_of_the_taxonomy_and_quote_their_texts() -> None
 
 
 def test_the_examples_of_requests_are_accepted(document: dict[str, Any], client: TestClient) -> None:
+    client.post("/v1/tickets", json=examples.NEW_TICKET["hotline"]["value"])  # The others are about this one.
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            if "requestBody" in operation:
+            if "requestBody" in operation and operation["operationId"] != "release_review":
                 for example in _examples(operation["requestBody"]["content"]["application/json"]):
-                    assert client.request(method, path, json=example).status_code == 200
+                    address = path.format(ticket_id="T-1", system="generic")
+                    assert client.request(method, address, json=example).status_code in (200, 201)
 
 
 def test_the_interactive_documentation_is_served(client: TestClient) -> None:

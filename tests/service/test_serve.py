@@ -17,10 +17,10 @@ from urllib.request import Request, urlopen
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import command
+from service.cli import serve_command
 
 ROOT = Path(__file__).parents[2]
-SERVE = "from service.cli import command; command()"
+SERVE = "from service.cli import serve_command; serve_command()"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
@@ -101,7 +101,7 @@ def test_it_stops_when_told_to(server: tuple[subprocess.Popen[str], int]) -> Non
 
 @pytest.mark.parametrize(("arguments", "says"), [(["--port", "70000"], "port"), (["--threads", "-1"], "threads")])
 def test_a_faulty_option_is_named(arguments: list[str], says: str) -> None:
-    result = CliRunner().invoke(command, arguments)
+    result = CliRunner().invoke(serve_command, arguments)
     assert result.exit_code == 2
     assert says in result.stderr
 

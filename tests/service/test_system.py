@@ -26,7 +26,7 @@ def test_a_running_service_is_healthy_and_ready(client: TestClient, tagger: Tagg
 
 
 def test_before_the_model_is_loaded_the_service_is_healthy_but_not_ready(tiny_bundle: Path) -> None:
-    not_started = TestClient(create_app(Settings(model=tiny_bundle)))
+    not_started = TestClient(create_app(Settings(model=tiny_bundle, development=True)))
     assert not_started.get("/healthz").status_code == 200
     for response in (
         not_started.get("/readyz"),

@@ -1,0 +1,1 @@
+"""What the service remembers: tickets, corrections, reviews, webhooks, keys; SQLite or PostgreSQL."""

@@ -1,0 +1,217 @@
+"""The way to the database: reads in threads, writes together.
+
+Writes of one process go through one thread that puts those which wait into one transaction, each behind a savepoint:
+a commit costs a disk flush, and SQLite lets one writer in at a time anyway. A write is done when its commit is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from anyio import CapacityLimiter, to_thread
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from fankui.errors import FankuiError
+from service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+Work = Callable[[Connection], _T]
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_MOST_TOGETHER = 64
+_BUSY_SECONDS = 10
+
+
+class StoreUnavailableError(FankuiError):
+    """The database cannot be reached, is full, or has not been migrated."""
+
+
+class Database:
+    """One database and its connections. Thread-safe; close it at the end."""
+
+    def __init__(self, url: str, *, pool: int = 5) -> None:
+        self.url = url
+        self.engine = _engine(url, pool)
+        self._writing = self.engine.execution_options(immediate=True)
+        self._readers = CapacityLimiter(pool)
+        self._waiting: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_on, name="store-writer", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The database of the settings."""
+        return cls(settings.database_url, pool=settings.database_pool)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is a file of this program's own."""
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def connections_in_use(self) -> int:
+        """Connections that are doing something now."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
+
+    def close(self) -> None:
+        """Finish what was handed over, then let the connections go."""
+        self._waiting.put(None)
+        self._writer.join()
+        self.engine.dispose()
+
+    async def read(self, work: Work[_T]) -> _T:
+        """Run `work` on a connection in a thread. Raises StoreUnavailableError."""
+        return await to_thread.run_sync(self.read_now, work, limiter=self._readers)
+
+    async def write(self, work: Work[_T]) -> _T:
+        """Run `work` in a transaction; returns when that is committed. Raises StoreUnavailableError.
+
+        `work` may run twice, the first time without effect.
+        """
+        done: Future[_T] = Future()
+        self._waiting.put((work, done))
+        return await asyncio.wrap_future(done)
+
+    def read_now(self, work: Work[_T]) -> _T:
+        """`read` for code outside an event loop."""
+        try:
+            with self.engine.connect() as connection:
+                return work(connection)
+        except (OperationalError, PoolTimeoutError) as error:
+            raise _unavailable(error) from error
+
+    def write_now(self, work: Work[_T]) -> _T:
+        """`write` for code outside an event loop."""
+        try:
+            with self._writing.begin() as connection:
+                return work(connection)
+        except (OperationalError, PoolTimeoutError) as error:
+            raise _unavailable(error) from error
+
+    def _write_on(self) -> None:
+        while True:
+            batch = [self._waiting.get()]
+            while len(batch) < _MOST_TOGETHER and not self._waiting.empty():
+                batch.append(self._waiting.get())
+            last = None in batch
+            works = [item for item in batch if item is not None]
+            if works:
+                self._write_together(works)
+            if last:
+                return
+
+    def _write_together(self, works: list[tuple[Work[Any], Future[Any]]]) -> None:
+        if len(works) > 1:
+            outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
+            try:
+                with self._writing.begin() as connection:
+                    for work, done in works:
+                        try:
+                            with connection.begin_nested():
+                                outcomes.append((done, work(connection), None))
+                        except DBAPIError:
+                            raise
+                        except Exception as its_own:
+                            outcomes.append((done, None, its_own))
+            except SQLAlchemyError:
+                pass  # One may have spoilt it for all (a deadlock, a full disk): each on its own, then.
+            else:
+                for done, result, error in outcomes:
+                    _settle(done, result, error)
+                return
+        for work, done in works:
+            try:
+                result = self.write_now(work)
+            except Exception as error:
+                _settle(done, None, error)
+            else:
+                _settle(done, result, None)
+
+    def upgrade(self) -> None:
+        """Bring the tables to the newest version. Raises StoreUnavailableError."""
+        try:
+            command.upgrade(_alembic(self.engine), "head")
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    async def check(self) -> None:
+        """Raises StoreUnavailableError unless the database answers and has the newest tables."""
+        found = await self.read(lambda connection: MigrationContext.configure(connection).get_current_revision())
+        newest = _newest()
+        if found != newest:
+            raise StoreUnavailableError(
+                f"The database is at version {found or 'none'}, this program needs {newest}: run `fankui db upgrade`."
+            )
+
+
+def _settle(done: Future[Any], result: Any, error: Exception | None) -> None:
+    if not done.set_running_or_notify_cancel():
+        return  # Nobody waits for it any more; what is committed stays.
+    if error:
+        done.set_exception(error)
+    else:
+        done.set_result(result)
+
+
+def _unavailable(error: SQLAlchemyError) -> StoreUnavailableError:
+    # The driver's words may hold parameters, that is texts of customers: only its first line, without statement.
+    reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
+    log.error("The database failed: %s", reason)
+    return StoreUnavailableError("The ticket store does not answer at the moment; nothing was stored. Try again soon.")
+
+
+def _engine(url: str, pool: int) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=pool + 1, max_overflow=0, pool_timeout=5, pool_pre_ping=True)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, pool_size=pool + 1, max_overflow=0, pool_timeout=5, connect_args={"timeout": _BUSY_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # Transactions begin where SQLAlchemy says so.
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # An answered ticket survives a power cut.
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _(connection: Connection) -> None:
+        # A transaction that reads first and writes then would fail if another process wrote in between.
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@cache
+def _newest() -> str | None:
+    return ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+
+
+def _alembic(engine: Engine) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["engine"] = engine
+    return config

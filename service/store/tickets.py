@@ -1,0 +1,281 @@
+"""Tickets in the database: store, find, list, correct, erase. Each function works inside the caller's transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.store.tables import Correction, Delivery, Revision, Ticket, TicketCause, table
+
+_Tickets, _Causes, _Corrections = table(Ticket), table(TicketCause), table(Correction)
+
+
+@dataclass(frozen=True, slots=True)
+class NewTicket:
+    """A classified ticket on its way into the database; times are aware."""
+
+    id: str
+    text: str
+    text_sha256: str
+    channel: str | None
+    attributes: Mapping[str, Any]
+    created_at: datetime
+    tags: Mapping[str, Any]
+    labels: Labels
+    confidence: float
+    review: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels by which tickets are found."""
+
+    grade: int
+    polarity: str
+    request: str
+    causes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which tickets to list; None and the empty tuple let all pass."""
+
+    cause: str | None = None
+    polarity: str | None = None
+    grade: int | None = None
+    request: str | None = None
+    needs_review: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    words: tuple[str, ...] = ()
+    channel: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A ticket as it is in the database, with the corrections of its present revision and its causes that hold."""
+
+    row: Row[Any]
+    causes: tuple[str, ...] = ()
+    corrections: tuple[Row[Any], ...] = field(default=())
+
+    @property
+    def labels(self) -> Labels:
+        """The labels that hold."""
+        return Labels(self.row.grade, self.row.polarity, self.row.request, self.causes)
+
+
+def text_hash(text: str) -> str:
+    """What tells whether two texts are the same: SHA-256 of the text as it was sent."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def find(connection: Connection, ticket_id: str, *, lock: bool = False) -> Stored | None:
+    """The ticket, or None."""
+    query = select(_Tickets).where(_Tickets.c.id == ticket_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return _complete(connection, [row])[0] if row else None
+
+
+def put(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, bool]:
+    """Store a ticket, or a new revision of it; the same text changes nothing. Returns it and whether it was stored."""
+    values = {
+        "text": new.text,
+        "text_sha256": new.text_sha256,
+        "channel": new.channel,
+        "attributes": dict(new.attributes),
+        "created_at": new.created_at,
+        "classified_at": now,
+        "tags": dict(new.tags),
+        "grade": new.labels.grade,
+        "polarity": new.labels.polarity,
+        "request": new.labels.request,
+        "review": new.review,
+        "confidence": new.confidence,
+        "claimed_by": None,
+        "claimed_until": None,
+    }
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    first = dialect.insert(_Tickets).values(id=new.id, revision=1, received_at=now, **values)
+    row = connection.execute(first.on_conflict_do_nothing(index_elements=["id"]).returning(_Tickets)).first()
+    if row is None:
+        before = find(connection, new.id, lock=True)
+        if before is None:  # Erased between the two statements by another replica.
+            return put(connection, new, now)
+        if before.row.text_sha256 == new.text_sha256:
+            return before, False
+        connection.execute(
+            insert(Revision).values(
+                ticket_seq=before.row.seq,
+                number=before.row.revision,
+                text=before.row.text,
+                tags=before.row.tags,
+                classified_at=before.row.classified_at,
+            )
+        )
+        changed = update(_Tickets).where(_Tickets.c.seq == before.row.seq)
+        row = connection.execute(changed.values(revision=before.row.revision + 1, **values).returning(_Tickets)).one()
+        connection.execute(delete(_Causes).where(_Causes.c.ticket_seq == row.seq))
+    _set_causes(connection, row.seq, new.labels.causes)
+    return Stored(row, new.labels.causes), True
+
+
+def history(connection: Connection, seq: int) -> Sequence[Row[Any]]:
+    """The earlier revisions of a ticket, oldest first."""
+    return connection.execute(
+        select(Revision.number, Revision.text, Revision.tags, Revision.classified_at)
+        .where(Revision.ticket_seq == seq)
+        .order_by(Revision.number)
+    ).all()
+
+
+def search(connection: Connection, filters: Filters, *, before: int | None, limit: int) -> list[Stored]:
+    """Tickets that pass the filters, newest first, from the one before `before` (a ticket's `seq`) on."""
+    query = _filtered(select(_Tickets), filters)
+    if before is not None:
+        query = query.where(_Tickets.c.seq < before)
+    return _complete(connection, connection.execute(query.order_by(_Tickets.c.seq.desc()).limit(limit)).all())
+
+
+def correct(
+    connection: Connection,
+    ticket_id: str,
+    *,
+    by: str,
+    why: str | None,
+    labels: Mapping[str, Any],
+    holds: Labels | None,
+    now: datetime,
+) -> Stored | None:
+    """Add a correction beside the prediction; `holds` are the labels that hold then (None: those of before)."""
+    found = find(connection, ticket_id, lock=True)
+    if found is None:
+        return None
+    seq = found.row.seq
+    connection.execute(
+        insert(_Corrections).values(
+            ticket_seq=seq, revision=found.row.revision, by=by, why=why, labels=dict(labels), at=now
+        )
+    )
+    changes: dict[str, Any] = {"review": None, "claimed_by": None, "claimed_until": None}
+    if holds:
+        changes |= {"grade": holds.grade, "polarity": holds.polarity, "request": holds.request}
+        connection.execute(delete(_Causes).where(_Causes.c.ticket_seq == seq))
+        _set_causes(connection, seq, holds.causes)
+    connection.execute(update(_Tickets).where(_Tickets.c.seq == seq).values(**changes))
+    return find(connection, ticket_id)
+
+
+def erase(connection: Connection, ticket_id: str) -> bool:
+    """Delete a ticket with its history, corrections and deliveries; whether there was one."""
+    seq = connection.execute(select(_Tickets.c.seq).where(_Tickets.c.id == ticket_id)).scalar()
+    return seq is not None and _erase_all(connection, [seq]) > 0
+
+
+def purge(connection: Connection, received_before: datetime, *, limit: int = 500) -> int:
+    """Erase up to `limit` tickets received before then; how many were."""
+    old = select(_Tickets.c.seq).where(_Tickets.c.received_at < received_before).limit(limit)
+    return _erase_all(connection, connection.execute(old).scalars().all())
+
+
+def _erase_all(connection: Connection, seqs: Collection[int]) -> int:
+    # In this order, not by cascade: SQLite leaves foreign keys to each connection's setting.
+    for kept, column in (
+        (Delivery, Delivery.ticket_seq),
+        (Correction, Correction.ticket_seq),
+        (Revision, Revision.ticket_seq),
+        (TicketCause, TicketCause.ticket_seq),
+    ):
+        connection.execute(delete(kept).where(column.in_(seqs)))
+    return connection.execute(delete(Ticket).where(Ticket.seq.in_(seqs))).rowcount
+
+
+def review_queue(connection: Connection, now: datetime, *, limit: int) -> list[Stored]:
+    """Tickets that a person should look at and nobody has claimed: of each main cause in turn the least sure ones.
+
+    Taking the causes in turn covers the rare ones, which a list by confidence alone would leave to the end.
+    """
+    main_cause = (
+        select(func.min(_Causes.c.label))
+        .where(_Causes.c.ticket_seq == _Tickets.c.seq)
+        .correlate(_Tickets)
+        .scalar_subquery()
+    )
+    turn = func.row_number().over(
+        partition_by=(main_cause, _Tickets.c.review), order_by=(_Tickets.c.confidence, _Tickets.c.seq)
+    )
+    ranked = select(_Tickets.c.seq, turn.label("turn")).where(_waits(now)).subquery()
+    query = (
+        select(_Tickets)
+        .join(ranked, ranked.c.seq == _Tickets.c.seq)
+        .order_by(ranked.c.turn, _Tickets.c.confidence, _Tickets.c.seq)
+    )
+    return _complete(connection, connection.execute(query.limit(limit)).all())
+
+
+def claim(connection: Connection, by: str, now: datetime, minutes: int, *, limit: int) -> list[Stored]:
+    """Claim tickets of the queue for one reviewer; no two reviewers get the same one at a time."""
+    taken: list[str] = []
+    for candidate in review_queue(connection, now, limit=limit * 4):
+        if len(taken) == limit:
+            break
+        mine = update(_Tickets).where(_Tickets.c.seq == candidate.row.seq, _waits(now))
+        if connection.execute(mine.values(claimed_by=by, claimed_until=now + timedelta(minutes=minutes))).rowcount:
+            taken.append(candidate.row.id)
+    return [stored for ticket_id in taken if (stored := find(connection, ticket_id))]
+
+
+def release(connection: Connection, ticket_id: str, by: str) -> bool:
+    """Give a claimed review back to the queue; False when `by` does not hold it."""
+    theirs = update(_Tickets).where(_Tickets.c.id == ticket_id, _Tickets.c.claimed_by == by)
+    return connection.execute(theirs.values(claimed_by=None, claimed_until=None)).rowcount > 0
+
+
+def _waits(now: datetime) -> Any:
+    free = _Tickets.c.claimed_until.is_(None) | (_Tickets.c.claimed_until < now)
+    return _Tickets.c.review.is_not(None) & free
+
+
+def _set_causes(connection: Connection, seq: int, causes: Sequence[str]) -> None:
+    if causes:
+        connection.execute(insert(_Causes), [{"label": cause, "ticket_seq": seq} for cause in causes])
+
+
+def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:
+    columns = _Tickets.c
+    for name in ("polarity", "grade", "request", "channel"):
+        if (wanted := getattr(filters, name)) is not None:
+            query = query.where(columns[name] == wanted)
+    if filters.cause is not None:
+        having = select(_Causes.c.ticket_seq).where(_Causes.c.label == filters.cause)
+        query = query.where(columns.seq.in_(having))
+    if filters.needs_review is not None:
+        query = query.where(columns.review.is_not(None) if filters.needs_review else columns.review.is_(None))
+    if filters.since is not None:
+        query = query.where(columns.created_at >= filters.since)
+    if filters.until is not None:
+        query = query.where(columns.created_at < filters.until)
+    for word in filters.words:
+        query = query.where(columns.text.icontains(word, autoescape=True))
+    return query
+
+
+def _complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[Stored]:
+    """Rows of tickets with their causes and corrections."""
+    seqs = [row.seq for row in rows]
+    causes: dict[int, list[str]] = {seq: [] for seq in seqs}
+    for seq, label in connection.execute(
+        select(_Causes.c.ticket_seq, _Causes.c.label).where(_Causes.c.ticket_seq.in_(seqs))
+    ):
+        causes[seq].append(label)
+    corrections: dict[int, list[Row[Any]]] = {seq: [] for seq in seqs}
+    theirs = select(_Corrections).where(_Corrections.c.ticket_seq.in_(seqs)).order_by(_Corrections.c.id)
+    for correction in connection.execute(theirs):
+        corrections[correction.ticket_seq].append(correction)
+    return [Stored(row, tuple(sorted(causes[row.seq])), tuple(corrections[row.seq])) for row in rows]

@@ -1,0 +1,195 @@
+"""Micro-batching."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from fankui.tags import Untaggable
+from service.scheduler import CALL_CHARACTERS, CALL_TEXTS, OverloadedError, Result, Scheduler
+
+
+class Engine:
+    """Answers each text with itself, when it is let to."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.running = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def __call__(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Result]:
+        self.calls.append(list(texts))
+        self.running.set()
+        assert self.go_on.wait(30)
+        if "fail" in texts:
+            raise RuntimeError("the model failed")
+        return [Untaggable(id=id_, note=text) for text, id_ in zip(texts, ids, strict=True)]
+
+
+@contextmanager
+def scheduling(engine: Engine, **options: Any) -> Iterator[Scheduler]:
+    scheduler = Scheduler(engine, **({"max_texts": 1_000, "max_wait_seconds": 60.0} | options))
+    yield scheduler
+    engine.go_on.set()
+    scheduler.close()
+
+
+def run(
+    scenario: Callable[[Engine, Scheduler], Awaitable[None]], engine: Engine | None = None, **options: Any
+) -> Engine:
+    engine = engine or Engine()
+    with scheduling(engine, **options) as scheduler:
+        asyncio.run(scenario(engine, scheduler))  # type: ignore[arg-type]
+    return engine
+
+
+def notes(results: Sequence[Result]) -> list[str | None]:
+    return [result.note for result in results]
+
+
+async def busy(engine: Engine, scheduler: Scheduler) -> asyncio.Task[list[Result]]:
+    """The model at work on one text until `engine.go_on` is set."""
+    engine.go_on.clear()
+    task = asyncio.create_task(scheduler.tag(["first"], [None]))
+    await asyncio.to_thread(engine.running.wait, 30)
+    return task
+
+
+async def waiting(scheduler: Scheduler, *requests: Sequence[str]) -> list[asyncio.Task[list[Result]]]:
+    """Requests in the queue."""
+    tasks = []
+    for texts in requests:
+        tasks.append(asyncio.create_task(scheduler.tag(texts, [None] * len(texts))))
+        await asyncio.sleep(0)
+    return tasks
+
+
+def test_each_request_gets_its_own_answers_in_order() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        requests = [[f"{request}-{n}" for n in range(1 + request % 5)] for request in range(40)]
+        tasks = await waiting(scheduler, *requests)
+        engine.go_on.set()
+        assert [notes(await task) for task in tasks] == requests
+        assert notes(await first) == ["first"]
+        assert scheduler.waiting == 0
+
+    run(scenario)
+
+
+def test_what_waits_shares_a_call_and_nothing_waits_while_the_model_is_idle() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        tasks = await waiting(scheduler, ["a"], ["b"], ["c"])
+        assert engine.calls == [["first"]]  # It was begun at once, alone.
+        engine.go_on.set()
+        await asyncio.gather(first, *tasks)
+
+    assert run(scenario).calls == [["first"], ["a", "b", "c"]]
+
+
+def test_a_single_ticket_does_not_wait_for_a_huge_batch() -> None:
+    batch = [f"b{n}" for n in range(10 * CALL_TEXTS)]
+
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        tasks = await waiting(scheduler, batch, ["ticket"])
+        engine.go_on.set()
+        await asyncio.gather(first, *tasks)
+
+    assert "ticket" in run(scenario).calls[1]
+
+
+def test_a_call_is_bounded_by_its_characters_and_a_longer_text_is_alone() -> None:
+    long = "长" * (CALL_CHARACTERS + 1)
+    half = "半" * (CALL_CHARACTERS // 2)
+
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        tasks = await waiting(scheduler, [half], [half], ["x"], [long], ["y"])
+        engine.go_on.set()
+        await asyncio.gather(first, *tasks)
+
+    assert run(scenario).calls[1:] == [[half, half], ["x"], [long], ["y"]]
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        tasks = await waiting(scheduler, ["a", "b"])
+        with pytest.raises(OverloadedError) as refused:
+            await scheduler.tag(["c", "d"], [None, None])
+        assert refused.value.retry_after >= 1
+        engine.go_on.set()
+        await asyncio.gather(first, *tasks)
+        assert notes(await scheduler.tag(["c", "d"], [None, None])) == ["c", "d"]
+
+    run(scenario, max_texts=3)
+
+
+def test_a_request_that_would_wait_too_long_is_refused() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        tasks = await waiting(scheduler, ["长" * 100_000])
+        with pytest.raises(OverloadedError):
+            await scheduler.tag(["x"], [None])
+        engine.go_on.set()
+        await asyncio.gather(first, *tasks)
+
+    run(scenario, max_wait_seconds=1.0)
+
+
+def test_a_batch_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
+    async def scenario(_: Engine, scheduler: Scheduler) -> None:
+        texts = [str(n) for n in range(10)]
+        assert notes(await scheduler.tag(texts, [None] * 10)) == texts
+
+    run(scenario, max_texts=3)
+
+
+def test_work_of_a_client_that_has_gone_is_dropped() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        gone, stays = await waiting(scheduler, ["gone"] * 200, ["stays"])
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert scheduler.waiting == 1
+        engine.go_on.set()
+        assert notes(await stays) == ["stays"]
+        await first
+
+    assert run(scenario).calls == [["first"], ["stays"]]
+
+
+def test_a_failing_model_fails_only_the_requests_of_that_call() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        failing, beside = await waiting(scheduler, ["fail"], ["beside"])
+        engine.go_on.set()
+        for task in (failing, beside):
+            with pytest.raises(RuntimeError, match="the model failed"):
+                await task
+        await first
+        assert notes(await scheduler.tag(["later"], ["T-1"])) == ["later"]
+        assert scheduler.waiting == 0
+
+    run(scenario)
+
+
+def test_closing_finishes_what_was_accepted() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        tasks = await waiting(scheduler, [str(n) for n in range(3 * CALL_TEXTS)])
+        engine.go_on.set()
+        await asyncio.to_thread(scheduler.close)
+        assert len(await tasks[0]) == 3 * CALL_TEXTS
+        await first
+
+    run(scenario)
