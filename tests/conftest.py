@@ -68,7 +68,10 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "pretraining": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64, "max_tokens": 64},
         "finetuning": TINY_FINETUNING,
-        "distillation": TINY_FINETUNING | {"epochs": 8, "layers": [0], "max_texts": 50},
+        "distillation": [
+            TINY_FINETUNING | {"epochs": 2, "layers": [0], "max_texts": 50},
+            TINY_FINETUNING | {"epochs": 8, "layers": [0]},
+        ],
     }
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML

@@ -152,8 +152,9 @@ def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) 
     kept_out |= {r.sha256 for r in public}
     unlabelled = list({r.sha256: r for r in records if r.sha256 not in kept_out}.values())
     unlabelled.sort(key=lambda r: r.sha256)  # an order without meaning, so that any first part is a fair sample
+    copied = train + [e for e in train if e.source.startswith("tickets/")] * (data.ticket_copies - 1)
     splits = {
-        "train": _labelled(train, tokenizer, taxonomy),
+        "train": _labelled(copied, tokenizer, taxonomy),
         "calibration": _labelled(calibration, tokenizer, taxonomy),
         "dev": _labelled(examples["dev"], tokenizer, taxonomy),
         "tickets_dev": _labelled(examples["tickets_dev"], tokenizer, taxonomy),

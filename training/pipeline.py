@@ -169,27 +169,32 @@ def fit_step(run: Run) -> None:
 
 
 def distil_step(run: Run) -> None:
-    """Train the student, if the recipe asks for one."""
-    if options := run.recipe.distillation:
+    """Train the student in the recipe's rounds, if it has any."""
+    if not run.recipe.distillation:
+        return
+    dataset, teacher, numbers = run.dataset(), run.folder / "classifier", []
+    pad_id = int(MultiHeadClassifier.load(teacher).encoder.config.pad_token_id)
+    for number, options in enumerate(run.recipe.distillation, 1):
         set_seed(run.recipe.seed)
-        dataset, teacher = run.dataset(), run.folder / "classifier"
-        pad_id = int(MultiHeadClassifier.load(teacher).encoder.config.pad_token_id)
-        started = time.time()
-        student, scores = distil(
-            teacher,
-            dataset["train"],
-            dataset["unlabelled"],
-            run.calibration(),
-            run.taxonomy,
-            options,
-            pad_id,
-            run.folder / "checkpoints" / "distil",
-            seed=run.recipe.seed,
-        )
-        scores["minutes"] = (time.time() - started) / 60
-        student.save(run.folder / "student")
-        shutil.copy(teacher / "tokenizer.json", run.folder / "student")
-        (run.folder / "distil.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
+        folder, started = run.folder / "checkpoints" / f"distil-{number}", time.time()
+        if not (folder / "student").exists():
+            student, scores = distil(
+                teacher,
+                dataset["train"],
+                dataset["unlabelled"],
+                run.calibration(),
+                run.taxonomy,
+                options,
+                pad_id,
+                folder,
+                seed=run.recipe.seed,
+            )
+            numbers.append(scores | {"minutes": (time.time() - started) / 60})
+            student.save(folder / "student")
+        teacher = folder / "student"
+    shutil.copytree(teacher, run.folder / "student")
+    shutil.copy(run.folder / "classifier" / "tokenizer.json", run.folder / "student")
+    (run.folder / "distil.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
 
 
 def export_step(run: Run) -> None:

@@ -28,6 +28,7 @@ class Data(_Frozen):
     corpora: Path | None = Field(default=None, description="Folder of Parquet files; None: own tickets only.")
     annotations: Path = Path("data/annotations")
     tickets: Path = Path("data/tickets")
+    ticket_copies: int = Field(default=1, ge=1, description="How often each own ticket stands among the train texts.")
 
 
 class Stage(_Frozen):
@@ -109,7 +110,9 @@ class Recipe(_Frozen):
     data: Data = Data()
     pretraining: Pretraining | None = None
     finetuning: Finetuning
-    distillation: Distillation | None = None
+    distillation: tuple[Distillation, ...] = Field(
+        default=(), description="Rounds; each round's student is the next one's teacher (Furlanello et al. 2018)."
+    )
     review_precision: dict[Literal["polarity", "causes"], float] = {"polarity": 0.95, "causes": 0.90}
 
     @classmethod

@@ -175,7 +175,8 @@ def _cost_parts(report: dict[str, Any]) -> list[str]:
     names = {"pretrain": "pretraining", "fit": "fine-tuning", "distil": "distillation"}
     rows, total = [], 0.0
     for step, name in names.items():
-        if minutes := report.get(step, {}).get("minutes"):
+        rounds = report.get(step, [])
+        if minutes := sum(r["minutes"] for r in (rounds if isinstance(rounds, list) else [rounds])):
             rows.append([name, f"{minutes:.0f}", f"{minutes / 60 * _WATTS / 1000:.3f}"])
             total += minutes
     rows.append(["**all**", f"{total:.0f}", f"{total / 60 * _WATTS / 1000:.3f}"])
