@@ -1,0 +1,273 @@
+"""How many requests the service answers, against the bare engine and against other servers, in one run.
+
+    python benchmarks/serve.py [--corpora data/corpora] [--seconds 20] [--connections 1 64] [--postgres URL]
+                               [--pipeline PYTHON] [--infinity PYTHON]
+
+Each server runs as a process of its own on the same cores, one after the other, and gets the same texts: the own
+tickets, or a sample of the corpora with their mixed lengths. `--pipeline` and `--infinity` name a Python that has
+`torch transformers fastapi uvicorn`, or `infinity-emb[server,torch]`; they serve a BERT classifier of the released
+model's shape (random weights: speed does not depend on them). Ratios are against the bare engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, sleep
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import onnxruntime as ort
+import polars as pl
+
+from fankui.engine import Tagger
+from fankui.text import normalise
+
+ROOT = Path(__file__).parents[1]
+WARM_UP_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a server did under load: answers a second, and the latencies in seconds."""
+
+    rate: float
+    latencies: list[float]
+    refused: int
+
+    def quantile(self, share: float) -> float:
+        """Latency that `share` of the requests stayed under."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def read_texts(corpora: Path | None, count: int = 4_000) -> list[str]:
+    """A fixed random sample."""
+    if corpora:
+        frames = [pl.read_parquet(file, columns=["text"]) for file in sorted(corpora.glob("*.parquet"))]
+        texts = pl.concat(frames)["text"].to_list()
+    else:
+        lines = (ROOT / "data/tickets/train.jsonl").read_text(encoding="utf-8").splitlines()
+        texts = [json.loads(line)["text"] for line in lines]
+    texts = [text for text in texts if 1 <= len(text) <= 2_000]
+    random.Random(13).shuffle(texts)
+    return texts[:count]
+
+
+def bare_engine(texts: Sequence[str], seconds: float, at_once: int) -> Load:
+    """ONNX Runtime alone in a loop, `at_once` texts a call, tokenised beforehand and sorted by length in a call."""
+    tagger = Tagger.load()
+    encodings = tagger.tokenizer.encode_batch([normalise(text).text for text in texts])
+    session: ort.InferenceSession = tagger.session
+    groups = [encodings[start : start + at_once] for start in range(0, len(encodings), at_once)]
+    feeds = [[feed for _, feed in tagger.batches(group)] for group in groups]
+    latencies, done = [], 0
+    begun = perf_counter()
+    for turn in range(10**9):
+        started = perf_counter()
+        if started - begun > WARM_UP_SECONDS + seconds:
+            break
+        for feed in feeds[turn % len(feeds)]:
+            session.run(["logits", "evidence"], feed)
+        if started - begun > WARM_UP_SECONDS:
+            latencies.append(perf_counter() - started)
+            done += len(groups[turn % len(groups)])
+    return Load(done / seconds, latencies, 0)
+
+
+async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, body: bytes) -> int:
+    writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    status = int((await reader.readuntil(b"\r\n")).split(b" ", 2)[1])
+    length = 0
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    await reader.readexactly(length)
+    return status
+
+
+async def _drive(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
+    """Keep `connections` requests under way; a client as light as Python allows."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+    latencies: list[float] = []
+    turn = refused = 0
+    begun = perf_counter()
+    measured_from, until = begun + WARM_UP_SECONDS, begun + WARM_UP_SECONDS + seconds
+
+    async def connection() -> None:
+        nonlocal turn, refused
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while (started := perf_counter()) < until:
+            body, turn = bodies[turn % len(bodies)], turn + 1
+            status = await _one(reader, writer, head, body)
+            if started >= measured_from:
+                if status == 200:
+                    latencies.append(perf_counter() - started)
+                else:
+                    refused += 1
+        writer.close()
+
+    await asyncio.gather(*(connection() for _ in range(connections)))
+    return Load(len(latencies) / seconds, latencies, refused)
+
+
+@contextmanager
+def server(command: Sequence[str], port: int, ready: str, environment: dict[str, str]) -> Iterator[None]:
+    """A server process, from when it is ready to when it is stopped."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | environment)
+        try:
+            for _ in range(600):
+                try:
+                    with urlopen(f"http://127.0.0.1:{port}{ready}", timeout=2):
+                        break
+                except (URLError, OSError):
+                    if process.poll() is not None:
+                        log.seek(0)
+                        raise SystemExit(log.read().decode(errors="replace")) from None
+                    sleep(0.2)
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+PIPELINE = """
+import sys, torch, uvicorn
+from fastapi import FastAPI
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, pipeline
+folder, port, layers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+tokenizer = PreTrainedTokenizerFast(tokenizer_file=folder + "/tokenizer.json", pad_token="<pad>", model_max_length=512)
+config = BertConfig(vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=layers, num_attention_heads=12,
+                    intermediate_size=1536, num_labels=33, problem_type="multi_label_classification")
+classify = pipeline("text-classification", model=BertForSequenceClassification(config).eval(), tokenizer=tokenizer,
+                    top_k=None, truncation=True)
+app = FastAPI()
+@app.post("/classify")
+def answer(body: dict) -> list:
+    return classify(body["text"])
+@app.get("/ready")
+def ready() -> str:
+    return "ready"
+uvicorn.run(app, port=port, log_level="error")
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", type=Path)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--postgres", help="URL of an empty database")
+    parser.add_argument("--pipeline", help="a Python with torch, transformers, fastapi and uvicorn")
+    parser.add_argument("--infinity", help="a Python with infinity-emb[server,torch]")
+    options = parser.parse_args()
+    texts = read_texts(options.corpora)
+    print(f"{len(texts)} texts, {statistics.mean(map(len, texts)):.0f} characters on average, {os.cpu_count()} cores")
+    rows: dict[str, dict[int, Load]] = {
+        "bare engine, one text a call": {1: bare_engine(texts, options.seconds, 1)},
+        "bare engine, 32 texts a call": {64: bare_engine(texts, options.seconds, 32)},
+    }
+    plain = [json.dumps({"text": text}, ensure_ascii=False).encode() for text in texts]
+
+    def fankui(path: str, environment: dict[str, str], *, tickets: bool = False) -> dict[int, Load]:
+        port, loads = free_port(), {}
+        command = [sys.executable, "-m", "fankui.cli", "serve", "--dev", "--port", str(port)]
+        limits = {"FANKUI_RATE_LIMIT_PER_MINUTE": "0"}
+        with server(command, port, "/readyz", limits | environment):
+            for number in options.connections:
+                bodies = plain
+                if tickets:
+                    bodies = [
+                        json.dumps({"id": f"{number}-{n}", "text": texts[n % len(texts)]}, ensure_ascii=False).encode()
+                        for n in range(200_000)
+                    ]
+                loads[number] = asyncio.run(_drive(port, path, bodies, number, options.seconds))
+        return loads
+
+    with tempfile.TemporaryDirectory() as folder:
+        sqlite = {"FANKUI_DATABASE_URL": f"sqlite:///{folder}/fankui.db"}
+        rows["fankui /v1/classify"] = fankui("/v1/classify", sqlite)
+        rows["fankui /v1/tickets, SQLite"] = fankui("/v1/tickets", sqlite, tickets=True)
+        if options.postgres:
+            url = {"FANKUI_DATABASE_URL": options.postgres}
+            subprocess.run([sys.executable, "-m", "fankui.cli", "db", "upgrade"], env=os.environ | url, check=True)
+            rows["fankui /v1/tickets, PostgreSQL"] = fankui("/v1/tickets", url, tickets=True)
+        bundle = Tagger.load().bundle.path
+        if options.pipeline:
+            port = free_port()
+            command = [options.pipeline, "-c", PIPELINE, str(bundle), str(port), "12"]
+            with server(command, port, "/ready", {}):
+                rows["FastAPI + transformers pipeline, 12 layers"] = {
+                    number: asyncio.run(_drive(port, "/classify", plain, number, options.seconds))
+                    for number in options.connections
+                }
+        if options.infinity:
+            rows["infinity-emb, torch, 12 layers"] = _infinity(options, folder, bundle, texts)
+    _print(rows)
+
+
+INFINITY_MODEL = """
+import sys
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+source, target = sys.argv[1:]
+tokenizer = PreTrainedTokenizerFast(tokenizer_file=source + "/tokenizer.json", pad_token="<pad>", unk_token="<unk>",
+                                    cls_token="<s>", sep_token="</s>", model_max_length=512)
+tokenizer.save_pretrained(target)
+BertForSequenceClassification(BertConfig(
+    vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536,
+    num_labels=33, problem_type="multi_label_classification")).save_pretrained(target)
+"""
+
+
+def _infinity(options: argparse.Namespace, folder: str, bundle: Path, texts: Sequence[str]) -> dict[int, Load]:
+    model, port = f"{folder}/classifier", free_port()
+    subprocess.run([options.infinity, "-c", INFINITY_MODEL, str(bundle), model], check=True)
+    bodies = [json.dumps({"model": "m", "input": [text]}, ensure_ascii=False).encode() for text in texts]
+    executable = str(Path(options.infinity).with_name("infinity_emb"))
+    command = [executable, "v2", "--model-id", model, "--served-model-name", "m", "--port", str(port)]
+    with server([*command, "--engine", "torch", "--device", "cpu", "--no-bettertransformer"], port, "/health", {}):
+        return {
+            number: asyncio.run(_drive(port, "/classify", bodies, number, options.seconds))
+            for number in options.connections
+        }
+
+
+def _print(rows: dict[str, dict[int, Load]]) -> None:
+    bare_rate = max(load.rate for name, loads in rows.items() if name.startswith("bare") for load in loads.values())
+    bare_median = rows["bare engine, one text a call"][1].quantile(0.5)
+    print(f"{'':44} {'conn.':>5} {'req/s':>8} {'× bare':>7} {'p50 ms':>8} {'× bare':>7} {'p99/p50':>8} {'refused':>8}")
+    for name, loads in rows.items():
+        for connections, load in loads.items():
+            if not load.latencies:
+                print(f"{name:44} {connections:5} no answers, {load.refused} refused")
+                continue
+            middle, slow = load.quantile(0.5), load.quantile(0.99)
+            print(
+                f"{name:44} {connections:5} {load.rate:8.1f} {load.rate / bare_rate:7.2f} {middle * 1000:8.1f} "
+                f"{middle / bare_median:7.2f} {slow / middle:8.2f} {load.refused:8}"
+            )
+
+
+if __name__ == "__main__":
+    main()
