@@ -36,6 +36,7 @@ from fankui.engine import Tagger
 from fankui.text import normalise
 
 ROOT = Path(__file__).parents[1]
+FANKUI = (sys.executable, "-c", "from fankui.cli import main; main()")
 WARM_UP_SECONDS = 3.0
 
 
@@ -87,7 +88,8 @@ def bare_engine(texts: Sequence[str], seconds: float, at_once: int) -> Load:
     return Load(done / seconds, latencies, 0)
 
 
-async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, body: bytes) -> int:
+async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, body: bytes) -> int:
+    """Send a request and read its answer; returns the status."""
     writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     status = int((await reader.readuntil(b"\r\n")).split(b" ", 2)[1])
     length = 0
@@ -99,7 +101,7 @@ async def _one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head:
     return status
 
 
-async def _drive(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
+async def drive(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
     """Keep `connections` requests under way; a client as light as Python allows."""
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
     latencies: list[float] = []
@@ -112,7 +114,7 @@ async def _drive(port: int, path: str, bodies: Sequence[bytes], connections: int
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while (started := perf_counter()) < until:
             body, turn = bodies[turn % len(bodies)], turn + 1
-            status = await _one(reader, writer, head, body)
+            status = await one(reader, writer, head, body)
             if started >= measured_from:
                 if status == 200:
                     latencies.append(perf_counter() - started)
@@ -192,7 +194,7 @@ def main() -> None:
 
     def fankui(path: str, environment: dict[str, str], *, tickets: bool = False) -> dict[int, Load]:
         port, loads = free_port(), {}
-        command = [sys.executable, "-m", "fankui.cli", "serve", "--dev", "--port", str(port)]
+        command = [*FANKUI, "serve", "--dev", "--port", str(port)]
         limits = {"FANKUI_RATE_LIMIT_PER_MINUTE": "0"}
         with server(command, port, "/readyz", limits | environment):
             for number in options.connections:
@@ -202,7 +204,7 @@ def main() -> None:
                         json.dumps({"id": f"{number}-{n}", "text": texts[n % len(texts)]}, ensure_ascii=False).encode()
                         for n in range(200_000)
                     ]
-                loads[number] = asyncio.run(_drive(port, path, bodies, number, options.seconds))
+                loads[number] = asyncio.run(drive(port, path, bodies, number, options.seconds))
         return loads
 
     with tempfile.TemporaryDirectory() as folder:
@@ -211,7 +213,7 @@ def main() -> None:
         rows["fankui /v1/tickets, SQLite"] = fankui("/v1/tickets", sqlite, tickets=True)
         if options.postgres:
             url = {"FANKUI_DATABASE_URL": options.postgres}
-            subprocess.run([sys.executable, "-m", "fankui.cli", "db", "upgrade"], env=os.environ | url, check=True)
+            subprocess.run([*FANKUI, "db", "upgrade"], env=os.environ | url, check=True)
             rows["fankui /v1/tickets, PostgreSQL"] = fankui("/v1/tickets", url, tickets=True)
         bundle = Tagger.load().bundle.path
         if options.pipeline:
@@ -219,7 +221,7 @@ def main() -> None:
             command = [options.pipeline, "-c", PIPELINE, str(bundle), str(port), "12"]
             with server(command, port, "/ready", {}):
                 rows["FastAPI + transformers pipeline, 12 layers"] = {
-                    number: asyncio.run(_drive(port, "/classify", plain, number, options.seconds))
+                    number: asyncio.run(drive(port, "/classify", plain, number, options.seconds))
                     for number in options.connections
                 }
         if options.infinity:
@@ -248,7 +250,7 @@ def _infinity(options: argparse.Namespace, folder: str, bundle: Path, texts: Seq
     command = [executable, "v2", "--model-id", model, "--served-model-name", "m", "--port", str(port)]
     with server([*command, "--engine", "torch", "--device", "cpu", "--no-bettertransformer"], port, "/health", {}):
         return {
-            number: asyncio.run(_drive(port, "/classify", bodies, number, options.seconds))
+            number: asyncio.run(drive(port, "/classify", bodies, number, options.seconds))
             for number in options.connections
         }
 

@@ -25,9 +25,10 @@ from fankui.text import Normalised, has_chinese, is_blank, normalise
 
 BLANK = "没有可分类的内容 / nothing to classify: the text is blank"
 NOT_CHINESE = "文本中没有汉字,结果不可靠 / no Chinese in the text, the result is unreliable"
-_BATCH_TOKENS = 4096
-"""Padded tokens of one model call: beyond it a larger batch is not faster, only larger."""
-_BATCH_TEXTS = 64
+_BATCH_TOKENS = 256
+"""Padded tokens of one model call. A CPU gains little from more at once, and its caches lose (benchmarks/tag.py)."""
+_BATCH_STRETCH = 1.25
+"""How much longer than its shortest text the longest of a call may be: the rest is padding, paid for like text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,12 @@ class _Reading:
 class Tagger:
     """A loaded model. Thread-safe; one instance per process is enough."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 0, spinning: bool = True) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        if not spinning:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.bundle = bundle
         self.session = ort.InferenceSession(str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"])
         self.tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
@@ -64,12 +67,13 @@ class Tagger:
         """Tokens read so far, padding left out; for monitoring."""
 
     @classmethod
-    def load(cls, path: Path | str | None = None, *, threads: int = 0) -> Tagger:
+    def load(cls, path: Path | str | None = None, *, threads: int = 0, spinning: bool = True) -> Tagger:
         """Load the bundle in `path` (None: the current one) to run on `threads` threads (0: all cores).
 
+        spinning: threads wait for each other at work, which is fastest as long as nothing else needs the cores.
         Raises BundleError for a bundle that is missing or damaged.
         """
-        return cls(Bundle.load(find_bundle(path)), threads=threads)
+        return cls(Bundle.load(find_bundle(path)), threads=threads, spinning=spinning)
 
     def tag(
         self, texts: Sequence[str], *, ids: Sequence[str | None] | None = None, evidence: bool = True
@@ -220,10 +224,11 @@ def _held(head: Head, probability: Floats, chosen: Flags) -> tuple[ScoredLabel, 
 
 
 def _batches(windows: Sequence[_Window]) -> Iterator[list[_Window]]:
-    """Windows of similar length, together at most _BATCH_TOKENS padded tokens and _BATCH_TEXTS windows."""
+    """Windows of similar length, together at most _BATCH_TOKENS padded tokens; a longer one is alone."""
     batch: list[_Window] = []
     for window in sorted(windows, key=lambda w: len(w.ids)):
-        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * len(window.ids) > _BATCH_TOKENS):
+        tokens = len(window.ids)
+        if batch and ((len(batch) + 1) * tokens > _BATCH_TOKENS or tokens > _BATCH_STRETCH * len(batch[0].ids)):
             yield batch
             batch = []
         batch.append(window)

@@ -108,6 +108,7 @@ class Inference:
 
 
 def _load(settings: Settings) -> Tagger:
-    tagger = Tagger.load(settings.model, threads=settings.threads)
+    # The event loop needs the cores as well: spinning threads would take them from it.
+    tagger = Tagger.load(settings.model, threads=settings.threads, spinning=False)
     tagger.tag([_WARM_UP])
     return tagger

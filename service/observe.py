@@ -70,7 +70,7 @@ class Observe:
             await self._app(scope, receive, dressed)
         finally:
             took = perf_counter() - started
-            route = getattr(scope.get("route"), "path", "none")
+            route = getattr(scope.get("route"), "path", "none").replace(":path", "")
             self._metrics.request(scope["method"], route, status, took)
             if scope["path"] not in _QUIET:
                 log.info(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from service.inference import NotReadyError, TooSlowError
 from service.scheduler import OverloadedError
@@ -257,8 +258,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     elif error.status_code == HTTPStatus.NOT_FOUND:
         problem = Problem(_NOT_FOUND, f"There is nothing at {path}; /docs shows what there is.")
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        problem = Problem(_NOT_ALLOWED, f"{path} takes {allowed}, not {request.method}.", headers=error.headers)
+        allowed = _allowed(request) or (error.headers or {}).get("Allow", "another method")
+        detail = f"{path} takes {allowed}, not {request.method[:20]}."
+        problem = Problem(_NOT_ALLOWED, detail, headers={"Allow": allowed})
     elif error.status_code == HTTPStatus.BAD_REQUEST:
         # The framework says this of a body in another encoding, nested too deeply, or with a number of absurd length.
         problem = Problem(MALFORMED, "The body cannot be read as JSON: it must be UTF-8 and of ordinary depth.")
@@ -267,6 +269,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
         kind = Kind(status.phrase.lower().replace(" ", "-"), status, status.phrase, "")
         problem = Problem(kind, error.detail, headers=error.headers)
     return problem.response()
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path: the framework names those of the first route that has it, and each method is a route."""
+    methods: set[str] = set()
+    for template, operations in request.app.openapi()["paths"].items():
+        if compile_path(template)[0].match(request.url.path):
+            methods |= {method.upper() for method in operations}
+    return ", ".join(sorted(methods))
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:

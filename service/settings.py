@@ -80,9 +80,9 @@ class Settings(BaseSettings):
         scheme, separator, rest = value.partition("://")
         if scheme in ("postgres", "postgresql"):
             return f"postgresql+psycopg://{rest}"
-        if separator and scheme in ("sqlite", "postgresql+psycopg"):
+        if separator and (scheme == "postgresql+psycopg" or (scheme == "sqlite" and len(rest) > 1 and rest[0] == "/")):
             return value
-        raise ValueError("it must begin with sqlite:/// or postgresql://")
+        raise ValueError("it must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
 
     @model_validator(mode="after")
     def _development_stays_local(self) -> Self:

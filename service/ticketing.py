@@ -64,8 +64,8 @@ class Ticketing:
         digest = tickets.text_hash(text)
 
         async def work() -> Stored:
-            known = await self._database.read(lambda connection: tickets.find(connection, ticket_id))
-            if known and known.row.text_sha256 == digest:
+            known = await self._database.read(lambda connection: tickets.find_with_text(connection, ticket_id, digest))
+            if known:
                 return known
             new = await self._classified(ticket_id, text, digest, channel, created_at, attributes)
             stored, events = await self._database.write(lambda connection: self._store(connection, key_id, new))

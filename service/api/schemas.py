@@ -39,9 +39,9 @@ Name = Annotated[str, Field(min_length=1, max_length=64, pattern=_NO_CONTROL)]
 Time = Annotated[AwareDatetime, AfterValidator(_plausible)]
 _Scalar = (
     Annotated[str, BeforeValidator(_encodable), Field(max_length=1000)]
-    | bool
-    | Annotated[int, Field(ge=-(2**53), le=2**53)]
-    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[bool, Field(strict=True)]
+    | Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)]
+    | Annotated[float, Field(strict=True, allow_inf_nan=False)]
     | None
 )
 Metadata = Annotated[
@@ -203,8 +203,8 @@ class NewCorrection(_Request):
     labels: dict[Name, Name | Annotated[list[Name], Field(max_length=20)]] = Field(
         default={},
         max_length=20,
-        description='Right labels by field of the prediction, for instance `{"causes": ["broken_promise"], '
-        '"sentiment": "dissatisfied"}`; fields left out are confirmed as they are. 未列出的字段视为确认无误。',
+        description="Right labels by field of the prediction (`causes`: a list, `sentiment`: one label …); fields left out "
+        "are confirmed as they are. 按预测字段给出正确标签；未列出的字段视为确认无误。",
     )
     why: Annotated[Text, Field(max_length=2000)] | None = Field(default=None, description="Why. 理由。")
 

@@ -1,7 +1,7 @@
 """The way to the database: reads in threads, writes together.
 
-Writes of one process go through one thread that puts those which wait into one transaction, each behind a savepoint:
-a commit costs a disk flush, and SQLite lets one writer in at a time anyway. A write is done when its commit is.
+Writes of one process go through one thread that puts those which wait into one transaction: a commit costs a disk
+flush, and SQLite lets one writer in at a time anyway. A write is done when its commit is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from fankui.errors import FankuiError
@@ -118,30 +118,19 @@ class Database:
                 return
 
     def _write_together(self, works: list[tuple[Work[Any], Future[Any]]]) -> None:
-        if len(works) > 1:
-            outcomes: list[tuple[Future[Any], Any, Exception | None]] = []
-            try:
-                with self._writing.begin() as connection:
-                    for work, done in works:
-                        try:
-                            with connection.begin_nested():
-                                outcomes.append((done, work(connection), None))
-                        except DBAPIError:
-                            raise
-                        except Exception as its_own:
-                            outcomes.append((done, None, its_own))
-            except SQLAlchemyError:
-                pass  # One may have spoilt it for all (a deadlock, a full disk): each on its own, then.
-            else:
-                for done, result, error in outcomes:
-                    _settle(done, result, error)
-                return
-        for work, done in works:
-            try:
-                result = self.write_now(work)
-            except Exception as error:
-                _settle(done, None, error)
-            else:
+        try:
+            with self._writing.begin() as connection:
+                outcomes = [(done, work(connection)) for work, done in works]
+        except Exception:  # One has spoilt it for all (a refusal, a deadlock, a full disk): each on its own, then.
+            for work, done in works:
+                try:
+                    result = self.write_now(work)
+                except Exception as error:
+                    _settle(done, None, error)
+                else:
+                    _settle(done, result, None)
+        else:
+            for done, result in outcomes:
                 _settle(done, result, None)
 
     def upgrade(self) -> None:

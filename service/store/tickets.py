@@ -8,12 +8,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.tables import Correction, Delivery, Revision, Ticket, TicketCause, table
 
 _Tickets, _Causes, _Corrections = table(Ticket), table(TicketCause), table(Correction)
+
+# What each new ticket needs is built once: building a statement takes longer than SQLite takes to run it.
+_FIRST = {
+    name: dialect.insert(_Tickets).on_conflict_do_nothing(index_elements=["id"]).returning(_Tickets)
+    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
+}
+_SAME = select(_Tickets.c.seq).where(
+    _Tickets.c.id == bindparam("wanted_id"), _Tickets.c.text_sha256 == bindparam("wanted_text")
+)
+_ADD_CAUSE = insert(_Causes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,12 @@ def find(connection: Connection, ticket_id: str, *, lock: bool = False) -> Store
     return _complete(connection, [row])[0] if row else None
 
 
+def find_with_text(connection: Connection, ticket_id: str, text_sha256: str) -> Stored | None:
+    """The ticket, if its text is the one with this hash."""
+    same = connection.execute(_SAME, {"wanted_id": ticket_id, "wanted_text": text_sha256}).first()
+    return find(connection, ticket_id) if same else None
+
+
 def put(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, bool]:
     """Store a ticket, or a new revision of it; the same text changes nothing. Returns it and whether it was stored."""
     values = {
@@ -101,9 +117,8 @@ def put(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, 
         "claimed_by": None,
         "claimed_until": None,
     }
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    first = dialect.insert(_Tickets).values(id=new.id, revision=1, received_at=now, **values)
-    row = connection.execute(first.on_conflict_do_nothing(index_elements=["id"]).returning(_Tickets)).first()
+    first = {"id": new.id, "revision": 1, "received_at": now}
+    row = connection.execute(_FIRST[connection.dialect.name], first | values).first()
     if row is None:
         before = find(connection, new.id, lock=True)
         if before is None:  # Erased between the two statements by another replica.
@@ -244,7 +259,7 @@ def _waits(now: datetime) -> Any:
 
 def _set_causes(connection: Connection, seq: int, causes: Sequence[str]) -> None:
     if causes:
-        connection.execute(insert(_Causes), [{"label": cause, "ticket_seq": seq} for cause in causes])
+        connection.execute(_ADD_CAUSE, [{"label": cause, "ticket_seq": seq} for cause in causes])
 
 
 def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:

@@ -21,6 +21,9 @@ from service.store.tickets import Stored
 
 _Webhooks, _Deliveries, _Tickets = table(Webhook), table(Delivery), table(Ticket)
 
+# The lock keeps a webhook from being removed before what is written for it is committed.
+_ALL_HELD = select(_Webhooks).with_for_update(read=True, key_share=True)
+
 State = Literal["waiting", "delivered", "dead"]
 
 
@@ -39,8 +42,7 @@ class Due:
 
 def announce(connection: Connection, stored: Stored, now: datetime) -> int:
     """Write a delivery of a newly classified ticket for each webhook that wants it; returns how many."""
-    # The lock keeps a webhook from being removed before what is written for it here is committed.
-    webhooks = connection.execute(select(_Webhooks).with_for_update(read=True, key_share=True))
+    webhooks = connection.execute(_ALL_HELD)
     wanting = [webhook.id for webhook in webhooks if _wants(webhook.filters, stored)]
     if wanting:
         payload = event("ticket.classified", now, _told(stored))

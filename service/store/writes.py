@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.store.tables import AuditEntry, IdempotentAnswer, table
 
 _Answers = table(IdempotentAnswer)
+_RECORD = insert(table(AuditEntry)).inline()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ Begun = Literal["begun", "in_progress", "different"] | Answered
 
 def record(connection: Connection, key_id: str, action: str, subject: str, now: datetime) -> None:
     """Note a write in the audit log."""
-    connection.execute(insert(AuditEntry).values(at=now, key_id=key_id, action=action, subject=subject))
+    connection.execute(_RECORD, {"at": now, "key_id": key_id, "action": action, "subject": subject})
 
 
 def begin(

@@ -96,7 +96,7 @@ class Script:
 @pytest.fixture(params=KINDS)
 def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Script:
     found = Script(request.param)
-    monkeypatch.setattr("fankui.client.monotonic", lambda: found.now)
+    monkeypatch.setattr("fankui.client.retry.monotonic", lambda: found.now)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import resource
 import shutil
 import signal
@@ -167,6 +168,22 @@ def test_half_open_and_slow_connections_do_not_keep_others_waiting(tiny_bundle: 
         for half_open in sockets:
             half_open.close()
         assert service.call("POST", "/v1/classify", {"text": TEXT})[0] == 200
+
+
+def test_work_of_a_client_that_has_gone_is_dropped(tiny_bundle: Path, tmp_path: Path) -> None:
+    body = json.dumps({"items": [{"text": TEXT * 100} for _ in range(256)]}).encode()
+    head = (
+        b"POST /v1/classify/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    with live(tiny_bundle, f"sqlite:///{tmp_path / 'fankui.db'}", FANKUI_MAX_WAIT_SECONDS="1000") as service:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", service.port)) as client:
+                client.sendall(head % len(body) + body)
+                service.wait_until(lambda: b"fankui_queue_texts 0.0" not in service.call("GET", "/metrics")[1])
+        service.wait_until(lambda: b"fankui_queue_texts 0.0" in service.call("GET", "/metrics")[1])
+        service.wait_until(lambda: service.log().count('"status": 408') == 5)
+        (texts,) = re.findall(r"fankui_model_call_texts_sum (\d+)", service.call("GET", "/metrics")[1].decode())
+        assert int(texts) < 5 * 256
 
 
 def test_too_much_at_once_is_refused_with_when_to_come_back(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -111,6 +111,12 @@ def test_another_method_is_told_which_is_allowed(client: TestClient, method: str
     assert response.headers["allow"] == allowed
 
 
+def test_a_wrong_method_is_told_all_that_the_path_takes(client: TestClient) -> None:
+    answer = client.put("/v1/tickets/T-1", json={})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET")
+    assert client.options("/v1/webhooks").headers["Allow"] == "GET, POST"
+
+
 def test_limits_come_from_the_settings(serve: Serve) -> None:
     with serve(max_text_characters=5, max_batch_items=2, max_body_bytes=1024) as client:
         assert (

@@ -33,14 +33,15 @@ def health_check() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(tiny_bundle: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A service that listens, and its port."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, "--port", "0", "--model", str(tiny_bundle), "--threads", "1"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"FANKUI_PORT": "1"},
+        env=os.environ
+        | {"FANKUI_PORT": "1", "FANKUI_DATABASE_URL": f"sqlite:///{tmp_path_factory.mktemp('store')}/f.db"},
     )
     assert process.stderr
     said = []

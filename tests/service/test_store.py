@@ -258,6 +258,14 @@ def test_an_idempotency_key_is_reserved_once_and_answers_afterwards(database: Da
     assert database.write_now(lambda c: writes.forget(c, NOW + timedelta(hours=1))) == 1
 
 
+def test_a_clock_that_jumps_back_neither_hides_nor_reorders_tickets(database: Database) -> None:
+    put(database, new("first"), NOW)
+    put(database, new("second"), NOW - timedelta(days=1))
+    put(database, new("first", "又来了"), NOW - timedelta(days=2))
+    found = database.read_now(lambda c: tickets.search(c, Filters(), before=None, limit=10))
+    assert [(stored.row.id, stored.row.revision) for stored in found] == [("second", 1), ("first", 2)]
+
+
 def test_a_revoked_key_is_not_found(database: Database) -> None:
     key = keys.NewKey("abc", "crm", b"h" * 32, ["classify"])
     database.write_now(lambda c: keys.add(c, key, NOW))
@@ -275,7 +283,9 @@ def test_the_audit_log_tells_who_wrote_what(database: Database) -> None:
     assert (entry.key_id, entry.action, entry.subject, entry.at) == ("key", "ticket.erase", "T-1", NOW)
 
 
-@pytest.mark.parametrize("url", ["mysql://localhost/fankui", "fankui.db", "sqlite:fankui.db"])
+@pytest.mark.parametrize(
+    "url", ["mysql://localhost/fankui", "fankui.db", "sqlite:fankui.db", "sqlite://", "sqlite:///"]
+)
 def test_a_database_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="database_url"):
         Settings.read(database_url=url)

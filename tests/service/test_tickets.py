@@ -101,6 +101,7 @@ def test_any_printable_id_works_in_a_path(client: TestClient, ticket_id: str) ->
         ({"metadata": {"a": {"b": 1}}}, "metadata.a"),
         ({"metadata": {str(n): n for n in range(51)}}, "metadata"),
         ({"metadata": {"a": 10**400}}, "metadata.a"),
+        ({"metadata": {"a": ["0" * 1_001]}}, "metadata.a"),
         ({"unknown": 1}, "unknown"),
     ],
 )
