@@ -40,7 +40,7 @@ def _log_progress() -> None:
 
 
 def _open(recipe: Path, output: Path, version: str) -> Run:
-    command = f"fankui train run {recipe} -o {output} --version {version}"
+    command = f"fankui train run {recipe} -o runs/{output.name} --version {version}"  # No path of this machine.
     return Run.open(Recipe.load(recipe), output, version=version, command=command)
 
 

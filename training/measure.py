@@ -32,7 +32,7 @@ from training.evaluate import (
     public_accuracy,
 )
 from training.export import parity
-from training.metrics import polarity_of, score
+from training.metrics import polarity_names, polarity_of, score
 from training.model import MultiHeadClassifier
 from training.recipe import Recipe
 from training.report import markdown, model_card
@@ -132,6 +132,7 @@ def write_report(run: Path, released: Path, recipe: Recipe, command: str, *, cas
     report: dict[str, Any] = {"version": manifest.version, "baseline": {}, "snownlp": {}, "sources": {}}
     for name in train["source"][:]:
         report["sources"][name] = report["sources"].get(name, 0) + 1
+    names = polarity_names(taxonomy)
     (bundle / PICTURES).mkdir(exist_ok=True)
     for name in (split for split in MEASURED if split in dataset):
         texts = dataset[name]["text"][:]
@@ -139,7 +140,9 @@ def write_report(run: Path, released: Path, recipe: Recipe, command: str, *, cas
         report[name] = evaluate_split(answers, taxonomy, manifest.review)
         theirs = answer(baseline.logits(texts), dataset[name], taxonomy, baseline_calibration)
         report["baseline"][name] = evaluate_split(theirs, taxonomy, {}, detailed=False)
-        report["snownlp"][name] = snownlp_polarity(texts, list(polarity_of(answers.gold, taxonomy)))
+        report["snownlp"][name] = snownlp_polarity(
+            texts, [names[number] for number in polarity_of(answers.gold, taxonomy)]
+        )
         _draw(answers, taxonomy, name, bundle / PICTURES)
     report["evidence"] = evidence_check(
         tagger, [t for name in MEASURED if name in dataset for t in dataset[name]["text"]]

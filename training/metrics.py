@@ -16,9 +16,14 @@ Scores = dict[str, float]
 def polarity_of(flags: Flags, taxonomy: Taxonomy) -> NDArray[np.int64]:
     """The polarity of each text as a number: the position of its name among the ordinal head's polarities."""
     head, columns = next((h, c) for h, c in taxonomy.slices() if h.id == "sentiment")
-    names = list(dict.fromkeys(label.polarity for label in head.labels))
-    of_grade = np.array([names.index(label.polarity) for label in head.labels])
+    names = polarity_names(taxonomy)
+    of_grade = np.array([names.index(str(label.polarity)) for label in head.labels])
     return np.asarray(of_grade[flags[:, columns].argmax(1)])
+
+
+def polarity_names(taxonomy: Taxonomy) -> list[str]:
+    """What the numbers of `polarity_of` stand for."""
+    return list(dict.fromkeys(str(label.polarity) for label in taxonomy.head("sentiment").labels))
 
 
 def micro_f1(gold: Flags, chosen: Flags) -> float:
