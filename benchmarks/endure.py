@@ -3,8 +3,8 @@
     python benchmarks/endure.py overload [--seconds 60]
     python benchmarks/endure.py soak [--minutes 20]
 
-`overload` first measures what the service can do (64 connections), then sends ten times as many requests a second,
-whether or not they are answered in time, then asks for one answer more. `soak` sends 70 % of what it can do. Requests
+`overload` first measures what the service can do (64 connections), then sends ten times as many requests a second over
+1,500 connections, then asks for a few answers more. `soak` sends 70 % of what it can do. Requests
 are new tickets, stored in SQLite; RSS is that of the service's process.
 """
 
@@ -28,6 +28,7 @@ import psutil
 from serve import FANKUI, drive, free_port, one, read_texts, server
 
 TIMEOUT_SECONDS = 30
+CONNECTIONS = 1_500
 _HEAD = b"POST /v1/tickets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -56,29 +57,32 @@ def bodies(texts: Sequence[str], prefix: str) -> Iterator[bytes]:
 
 
 async def stream(port: int, rate: float, seconds: float, tickets: Iterator[bytes], process: psutil.Process) -> Seen:
-    """Send `rate` requests a second at random times (a Poisson process), over kept connections."""
-    seen, idle = Seen(), [await asyncio.open_connection("127.0.0.1", port) for _ in range(64)]
+    """Send `rate` requests a second at random times (a Poisson process), as far as CONNECTIONS are enough for it."""
+    seen = Seen()
+    idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
+    for _ in range(CONNECTIONS):
+        idle.put_nowait(await asyncio.open_connection("127.0.0.1", port))
     chance = random.Random(13)
     running: set[asyncio.Task[None]] = set()
 
-    async def request(body: bytes) -> None:
+    async def request(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], body: bytes) -> None:
         started = perf_counter()
         try:
-            connection = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
             status = await one(*connection, _HEAD, body)
-            idle.append(connection)
         except (OSError, asyncio.IncompleteReadError):
             seen.errors += 1
-            return
-        seen.statuses[status] += 1
-        (seen.accepted if status == 200 else seen.refused).append(perf_counter() - started)
+            connection = await asyncio.open_connection("127.0.0.1", port)
+        else:
+            seen.statuses[status] += 1
+            (seen.accepted if status == 200 else seen.refused).append(perf_counter() - started)
+        idle.put_nowait(connection)
 
     begun = due = perf_counter()
     sampled = begun
-    while due < begun + seconds:
+    while due < begun + seconds and perf_counter() < begun + seconds:
         if (pause := due - perf_counter()) > 0:
             await asyncio.sleep(pause)
-        task = asyncio.create_task(request(next(tickets)))
+        task = asyncio.create_task(request(await idle.get(), next(tickets)))
         running.add(task)
         task.add_done_callback(running.discard)
         due += chance.expovariate(rate)

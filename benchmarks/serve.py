@@ -37,6 +37,8 @@ from fankui.text import normalise
 
 ROOT = Path(__file__).parents[1]
 FANKUI = (sys.executable, "-c", "from fankui.cli import main; main()")
+LAYERS = 6
+"""Of the released model; the other servers get as many."""
 WARM_UP_SECONDS = 3.0
 
 
@@ -218,33 +220,33 @@ def main() -> None:
         bundle = Tagger.load().bundle.path
         if options.pipeline:
             port = free_port()
-            command = [options.pipeline, "-c", PIPELINE, str(bundle), str(port), "12"]
+            command = [options.pipeline, "-c", PIPELINE, str(bundle), str(port), str(LAYERS)]
             with server(command, port, "/ready", {}):
-                rows["FastAPI + transformers pipeline, 12 layers"] = {
+                rows["FastAPI + transformers pipeline"] = {
                     number: asyncio.run(drive(port, "/classify", plain, number, options.seconds))
                     for number in options.connections
                 }
         if options.infinity:
-            rows["infinity-emb, torch, 12 layers"] = _infinity(options, folder, bundle, texts)
+            rows["infinity-emb, torch"] = _infinity(options, folder, bundle, texts)
     _print(rows)
 
 
 INFINITY_MODEL = """
 import sys
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
-source, target = sys.argv[1:]
+source, target, layers = sys.argv[1:]
 tokenizer = PreTrainedTokenizerFast(tokenizer_file=source + "/tokenizer.json", pad_token="<pad>", unk_token="<unk>",
                                     cls_token="<s>", sep_token="</s>", model_max_length=512)
 tokenizer.save_pretrained(target)
 BertForSequenceClassification(BertConfig(
-    vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536,
-    num_labels=33, problem_type="multi_label_classification")).save_pretrained(target)
+    vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=int(layers), num_attention_heads=12,
+    intermediate_size=1536, num_labels=33, problem_type="multi_label_classification")).save_pretrained(target)
 """
 
 
 def _infinity(options: argparse.Namespace, folder: str, bundle: Path, texts: Sequence[str]) -> dict[int, Load]:
     model, port = f"{folder}/classifier", free_port()
-    subprocess.run([options.infinity, "-c", INFINITY_MODEL, str(bundle), model], check=True)
+    subprocess.run([options.infinity, "-c", INFINITY_MODEL, str(bundle), model, str(LAYERS)], check=True)
     bodies = [json.dumps({"model": "m", "input": [text]}, ensure_ascii=False).encode() for text in texts]
     executable = str(Path(options.infinity).with_name("infinity_emb"))
     command = [executable, "v2", "--model-id", model, "--served-model-name", "m", "--port", str(port)]

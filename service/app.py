@@ -20,6 +20,7 @@ from fankui.errors import FankuiError
 from fankui.replies import ReplyRules
 from service import metrics as readings
 from service import problem
+from service.admission import Admission
 from service.api import classify, models, replies, reviews, system, taxonomy, tickets, webhooks
 from service.auth import Gatekeeper
 from service.body_limit import BodyLimit
@@ -119,6 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
+    app.add_middleware(Admission, scheduler=inference.scheduler)
     app.add_middleware(Observe, metrics=metrics)
     problem.install(app)
     for router in (

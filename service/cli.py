@@ -70,6 +70,7 @@ def serve(
     """Serve the model over HTTP; /docs describes the API. An option wins over its environment variable."""
     settings = _settings(host=host, port=port, model=model, threads=threads, development=development or None)
     logs.configure(settings.log_format)
+    _allow_many_connections()
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -79,6 +80,16 @@ def serve(
         log_config=None,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
+
+
+def _allow_many_connections() -> None:
+    """Each connection is an open file, and systems allow few unless asked; Windows has no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @keys_command.command("create")

@@ -250,6 +250,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
+def overloaded(error: OverloadedError) -> Response:
+    """The answer to a request that has to come back later."""
+    return Problem(OVERLOADED, str(error), headers={"Retry-After": str(error.retry_after)}).response()
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path[:200]
@@ -306,7 +311,7 @@ async def _too_slow(_: Request, error: Exception) -> Response:
 
 async def _overloaded(_: Request, error: Exception) -> Response:
     assert isinstance(error, OverloadedError)
-    return Problem(OVERLOADED, str(error), headers={"Retry-After": str(error.retry_after)}).response()
+    return overloaded(error)
 
 
 async def _store_unavailable(_: Request, error: Exception) -> Response:

@@ -79,6 +79,12 @@ class Scheduler:
         """Texts that no model call has taken up yet."""
         return self._texts
 
+    def admit(self, texts: int) -> None:
+        """Raises OverloadedError when so many texts more would be too many, or would wait too long."""
+        wait = self._characters / self._speed
+        if self._texts and (self._texts + texts > self._max_texts or wait > self._max_wait):
+            raise OverloadedError(self._texts, wait)
+
     async def tag(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Result]:
         """One result a text, in order. Raises OverloadedError, or whatever the model raises.
 
@@ -88,9 +94,7 @@ class Scheduler:
             return []
         job = _Job(texts, ids, asyncio.get_running_loop())
         with self._changed:
-            wait = self._characters / self._speed
-            if self._texts and (self._texts + len(texts) > self._max_texts or wait > self._max_wait):
-                raise OverloadedError(self._texts, wait)
+            self.admit(len(texts))
             self._jobs.append(job)
             self._texts += len(texts)
             self._characters += sum(map(len, texts))

@@ -203,8 +203,8 @@ class NewCorrection(_Request):
     labels: dict[Name, Name | Annotated[list[Name], Field(max_length=20)]] = Field(
         default={},
         max_length=20,
-        description="Right labels by field of the prediction (`causes`: a list, `sentiment`: one label …); fields left out "
-        "are confirmed as they are. 按预测字段给出正确标签；未列出的字段视为确认无误。",
+        description="Right labels by field of the prediction (`causes` a list, `sentiment` one label …); fields left "
+        "out are confirmed as they are. 按预测字段给出正确标签；未列出的字段视为确认无误。",
     )
     why: Annotated[Text, Field(max_length=2000)] | None = Field(default=None, description="Why. 理由。")
 
