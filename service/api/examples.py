@@ -20,7 +20,7 @@ TAGS: dict[str, Any] = {
     "demand": [],
     "loyalty": {"label": "none", "score": 0.8},
     "needs_review": False,
-    "model": "2026.11.0",
+    "model": "2026.11.1",
     "taxonomy": "1",
 }
 
@@ -62,7 +62,7 @@ BATCH_RESULT: dict[str, Any] = {
             "demand": [],
             "loyalty": {"label": "none", "score": 0.94},
             "needs_review": True,
-            "model": "2026.11.0",
+            "model": "2026.11.1",
             "taxonomy": "1",
         },
     ]
@@ -179,7 +179,7 @@ TAXONOMY: dict[str, Any] = {
 MODELS: dict[str, Any] = {
     "models": [
         {
-            "version": "2026.11.0",
+            "version": "2026.11.1",
             "current": True,
             "created": "2026-11-25T03:10:00Z",
             "taxonomy": "1",
@@ -187,6 +187,39 @@ MODELS: dict[str, Any] = {
             "metrics": {"dev": {"cause_micro_f1": 0.75, "polarity_accuracy": 0.88}},
         }
     ]
+}
+WEBHOOK: dict[str, Any] = {
+    "id": "wh_5f0c1d2e3a4b",
+    "url": "https://helpdesk.example.com/hooks/fankui",
+    "filters": {
+        "causes": ["broken_promise"],
+        "polarity": ["negative"],
+        "grades": None,
+        "request": None,
+        "loyalty": None,
+        "needs_review": None,
+    },
+    "created_at": "2026-11-25T03:10:00Z",
+}
+WEBHOOK_SECRET = "whsec_ZmFua3VpIGV4YW1wbGUsIG5vdCBhIHNlY3JldCE="
+DELIVERY: dict[str, Any] = {
+    "id": "msg_0b4a6c1de2f34d5f8a7b9c0d1e2f3a4b",
+    "ticket_id": "T-1",
+    "state": "dead",
+    "attempts": 10,
+    "created_at": "2026-11-25T03:10:00Z",
+    "due_at": None,
+    "last_error": "The receiver answered with status 500.",
+}
+NEW_WEBHOOK: dict[str, Any] = {
+    "promises": {
+        "summary": "Negative tickets about broken promises 承诺未兑现的负面工单",
+        "value": {
+            "url": "https://helpdesk.example.com/hooks/fankui",
+            "filters": {"causes": ["broken_promise"], "polarity": ["negative"]},
+        },
+    },
+    "all": {"summary": "All tickets 全部工单", "value": {"url": "https://helpdesk.example.com/hooks/fankui"}},
 }
 
 

@@ -122,39 +122,6 @@ class PingResult(BaseModel):
     error: str | None = Field(description="What went wrong. 失败原因。")
 
 
-_WEBHOOK: dict[str, Any] = {
-    "id": "wh_5f0c1d2e3a4b",
-    "url": "https://helpdesk.example.com/hooks/fankui",
-    "filters": {
-        "causes": ["broken_promise"],
-        "polarity": ["negative"],
-        "grades": None,
-        "request": None,
-        "loyalty": None,
-        "needs_review": None,
-    },
-    "created_at": "2026-11-25T03:10:00Z",
-}
-_SECRET = "whsec_ZmFua3VpIGV4YW1wbGUsIG5vdCBhIHNlY3JldCE="
-_DELIVERY: dict[str, Any] = {
-    "id": "msg_0b4a6c1de2f34d5f8a7b9c0d1e2f3a4b",
-    "ticket_id": "T-1",
-    "state": "dead",
-    "attempts": 10,
-    "created_at": "2026-11-25T03:10:00Z",
-    "due_at": None,
-    "last_error": "The receiver answered with status 500.",
-}
-_NEW_WEBHOOK: dict[str, Any] = {
-    "promises": {
-        "summary": "Negative tickets about broken promises 承诺未兑现的负面工单",
-        "value": {
-            "url": "https://helpdesk.example.com/hooks/fankui",
-            "filters": {"causes": ["broken_promise"], "polarity": ["negative"]},
-        },
-    },
-    "all": {"summary": "All tickets 全部工单", "value": {"url": "https://helpdesk.example.com/hooks/fankui"}},
-}
 _OF_ONE = problem.responses(*problem.OF_ANY_CALL, NO_WEBHOOK, problem.INVALID, problem.STORE_UNAVAILABLE)
 WebhookId = Annotated[Identifier, Path(description="The webhook's id. 推送编号。")]
 
@@ -173,7 +140,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     "符合条件的新工单分类后以 `ticket.classified` 事件推送，按 Standard Webhooks 签名。未返回 2xx 时按 5 秒、5 分钟、"
     "30 分钟、2 小时……重试三天，返回 410 则停止。事件可能重复（`webhook-id` 不变），也可能乱序（以 `revision` 为准）。",
     response_description="The webhook with its secret, which is shown this once.",
-    responses=examples.answer(_WEBHOOK | {"secret": _SECRET})
+    responses=examples.answer(examples.WEBHOOK | {"secret": examples.WEBHOOK_SECRET})
     | problem.responses(
         *problem.OF_ANY_CALL,
         problem.MALFORMED,
@@ -186,7 +153,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     dependencies=[Depends(require_json)],
 )
 async def create_webhook(
-    new: Annotated[NewWebhook, Body(openapi_examples=_NEW_WEBHOOK)],
+    new: Annotated[NewWebhook, Body(openapi_examples=examples.NEW_WEBHOOK)],
     caller: MayAdminister,
     database: DatabaseDep,
     settings: SettingsDep,
@@ -213,7 +180,7 @@ async def create_webhook(
     summary="All webhooks 全部推送",
     description="Oldest first, without their secrets.\n\n按创建时间排列，不含密钥。",
     response_description="The webhooks.",
-    responses=examples.answer({"items": [_WEBHOOK]})
+    responses=examples.answer({"items": [examples.WEBHOOK]})
     | problem.responses(*problem.OF_ANY_CALL, problem.STORE_UNAVAILABLE),
 )
 async def list_webhooks(caller: MayAdminister, database: DatabaseDep) -> WebhookList:
@@ -247,7 +214,7 @@ async def remove_webhook(webhook_id: WebhookId, caller: MayAdminister, database:
     summary="What was delivered, and what was not 投递记录",
     description="Newest first; `state=dead` lists what was given up.\n\n按时间倒序；`state=dead` 列出已放弃的事件。",
     response_description="The webhook's deliveries.",
-    responses=examples.answer({"items": [_DELIVERY]}) | _OF_ONE,
+    responses=examples.answer({"items": [examples.DELIVERY]}) | _OF_ONE,
 )
 async def list_deliveries(
     webhook_id: WebhookId,
