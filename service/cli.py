@@ -78,6 +78,9 @@ def serve(
         server_header=False,
         access_log=False,
         log_config=None,
+        # Longer than clients and proxies keep idle connections: they should be the ones to close them, or a request
+        # sent at that moment is lost.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
 
