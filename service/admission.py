@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.problem import overloaded
 from service.scheduler import OverloadedError, Scheduler
 
-_FOR_THE_MODEL = ("/v1/classify", "/v1/tickets", "/v1/adapters")
+# Corrections, below `/v1/tickets/`, need no model and pass.
+_FOR_THE_MODEL = re.compile(r"/v1/(classify(/batch)?|tickets|adapters/.*)")
 
 
 class Admission:
@@ -18,7 +21,7 @@ class Admission:
         self._scheduler = scheduler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(_FOR_THE_MODEL):
+        if scope["type"] == "http" and scope["method"] == "POST" and _FOR_THE_MODEL.fullmatch(scope["path"]):
             try:
                 self._scheduler.admit(1)
             except OverloadedError as error:

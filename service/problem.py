@@ -118,7 +118,8 @@ STORE_UNAVAILABLE = Kind(
     "store-unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
     "The ticket store does not answer",
-    "The ticket store does not answer at the moment; nothing was stored. Try again soon.",
+    "The ticket store does not answer at the moment; try again soon. What was stored after all is recognised by its "
+    "id or Idempotency-Key.",
 )
 UNAUTHENTICATED = Kind(
     "unauthenticated",

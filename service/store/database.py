@@ -22,7 +22,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from fankui.errors import FankuiError
@@ -118,20 +118,28 @@ class Database:
                 return
 
     def _write_together(self, works: list[tuple[Work[Any], Future[Any]]]) -> None:
+        committing = False
         try:
             with self._writing.begin() as connection:
                 outcomes = [(done, work(connection)) for work, done in works]
-        except Exception:  # One has spoilt it for all (a refusal, a deadlock, a full disk): each on its own, then.
+                committing = True
+        except Exception as error:
             for work, done in works:
-                try:
-                    result = self.write_now(work)
-                except Exception as error:
-                    _settle(done, None, error)
-                else:
-                    _settle(done, result, None)
+                if committing:  # It may have been committed all the same: done again, it might be done twice.
+                    _settle(done, None, _unavailable(error))
+                else:  # One has spoilt it for all (a refusal, a deadlock): each on its own, then.
+                    self._write_alone(work, done)
         else:
             for done, result in outcomes:
                 _settle(done, result, None)
+
+    def _write_alone(self, work: Work[Any], done: Future[Any]) -> None:
+        try:
+            result = self.write_now(work)
+        except Exception as error:
+            _settle(done, None, error)
+        else:
+            _settle(done, result, None)
 
     def upgrade(self) -> None:
         """Bring the tables to the newest version. Raises StoreUnavailableError."""
@@ -159,11 +167,14 @@ def _settle(done: Future[Any], result: Any, error: Exception | None) -> None:
         done.set_result(result)
 
 
-def _unavailable(error: SQLAlchemyError) -> StoreUnavailableError:
+def _unavailable(error: Exception) -> StoreUnavailableError:
     # The driver's words may hold parameters, that is texts of customers: only its first line, without statement.
     reason = str(getattr(error, "orig", None) or error).splitlines()[0][:200]
     log.error("The database failed: %s", reason)
-    return StoreUnavailableError("The ticket store does not answer at the moment; nothing was stored. Try again soon.")
+    return StoreUnavailableError(
+        "The ticket store does not answer at the moment; try again soon. What was stored "
+        "after all is recognised by its id or Idempotency-Key."
+    )
 
 
 def _engine(url: str, pool: int) -> Engine:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fankui.tags import Untaggable
+from service.admission import Admission
 from service.scheduler import CALL_CHARACTERS, CALL_TEXTS, OverloadedError, Result, Scheduler
 
 
@@ -131,6 +132,32 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
         assert notes(await scheduler.tag(["c", "d"], [None, None])) == ["c", "d"]
 
     run(scenario, max_texts=3)
+
+
+def test_only_what_needs_the_model_is_refused_at_the_door() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        passed: list[str] = []
+
+        async def app(scope: Any, *_: Any) -> None:
+            passed.append(scope["path"])
+
+        async def ignore(_: Any) -> None:
+            pass
+
+        first = await busy(engine, scheduler)
+        tasks = await waiting(scheduler, ["a"])
+        door = Admission(app, scheduler)
+        for path in ("/v1/classify", "/v1/classify/batch", "/v1/tickets", "/v1/adapters/zendesk"):
+            await door({"type": "http", "method": "POST", "path": path}, ignore, ignore)  # type: ignore[arg-type]
+        assert passed == []
+        for path in ("/v1/tickets/T-1/corrections", "/v1/reviews/claim"):
+            await door({"type": "http", "method": "POST", "path": path}, ignore, ignore)  # type: ignore[arg-type]
+        await door({"type": "http", "method": "GET", "path": "/v1/tickets"}, ignore, ignore)  # type: ignore[arg-type]
+        assert len(passed) == 3
+        engine.go_on.set()
+        await asyncio.gather(first, *tasks)
+
+    run(scenario, max_texts=1)
 
 
 def test_a_request_that_would_wait_too_long_is_refused() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
 
 from service.settings import Settings, SettingsError
 from service.store import keys, tickets, writes
@@ -226,6 +227,22 @@ def test_writes_of_many_are_kept_apart(database: Database) -> None:
     assert [isinstance(outcome, ValueError) for outcome in outcomes] == [number % 3 == 0 for number in range(60)]
     found = database.read_now(lambda c: tickets.search(c, Filters(), before=None, limit=100))
     assert len(found) == 40
+
+
+def test_writes_whose_commit_failed_are_not_done_again(database: Database) -> None:
+    done: list[int] = []
+
+    @event.listens_for(database.engine, "commit")
+    def _(_: object) -> None:
+        raise OperationalError("COMMIT", {}, Exception("the connection was lost"))
+
+    async def together() -> list[Any]:
+        works = [lambda _, n=number: done.append(n) for number in range(20)]
+        return await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
+
+    outcomes = asyncio.run(together())
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailableError}
+    assert sorted(done) == list(range(20))
 
 
 def test_two_processes_that_put_the_same_tickets_in_other_orders_do_not_hinder_each_other(database: Database) -> None:
