@@ -25,6 +25,7 @@ from pathlib import Path
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
+import onnxruntime as ort
 
 from fankui import Tagger
 from fankui.batch import CHUNK_ROWS, tag_table
@@ -59,6 +60,11 @@ def write_csv(path: Path, texts: list[str]) -> None:
         writer.writerows([("id", "text"), *enumerate(texts)])
 
 
+def bare_session(tagger: Tagger) -> ort.InferenceSession:
+    """The same model as anyone would load it: ONNX Runtime's defaults, all cores on each call."""
+    return ort.InferenceSession(str(tagger.bundle.path / MODEL), providers=["CPUExecutionProvider"])
+
+
 def prepared_batches(tagger: Tagger, texts: list[str]) -> list[dict[str, np.ndarray]]:
     """The padded inputs of the batches that the Tagger makes of these texts, chunk by chunk."""
     feeds: list[dict[str, np.ndarray]] = []
@@ -88,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     texts = read_texts(options.corpora, options.rows)
     tagger = Tagger.load()
-    feeds = prepared_batches(tagger, texts)
+    feeds, session = prepared_batches(tagger, texts), bare_session(tagger)
     tokens = sum(int(feed["attention_mask"].sum()) for feed in feeds) / len(texts)
     print(f"{len(texts)} texts, {tokens:.1f} tokens on average, model {tagger.bundle.manifest.version}")
     ratios = []
@@ -101,16 +107,16 @@ def main() -> None:
             ours = time.perf_counter() - start
             start = time.perf_counter()
             for feed in feeds:
-                tagger.session.run(["logits", "evidence"], feed)
+                session.run(["logits", "evidence"], feed)
             bare = time.perf_counter() - start
             ratios.append(bare / ours)
             rates = f"tag {len(texts) / ours:.0f}/s, bare {len(texts) / bare:.0f}/s"
             print(f"{rates}, ratio {ratios[-1]:.3f}", flush=True)
         print(f"tag: median ratio to the bare loop {statistics.median(ratios):.3f} (target 0.90)")
         cold = seconds([sys.executable, "-c", CLASSIFY])
-        session = seconds([sys.executable, "-c", SESSION, str(tagger.bundle.path / MODEL)])
-        print(f"cold start: classify {cold:.2f} s, importing and loading a session {session:.2f} s,", end=" ")
-        print(f"ratio {cold / session:.2f} (target 3.0)")
+        least = seconds([sys.executable, "-c", SESSION, str(tagger.bundle.path / MODEL)])
+        print(f"cold start: classify {cold:.2f} s, importing and loading a session {least:.2f} s,", end=" ")
+        print(f"ratio {cold / least:.2f} (target 3.0)")
         if options.memory_rows:
             write_csv(source, [texts[i % len(texts)] for i in range(options.memory_rows)])
             program = f"from fankui.cli import main; import sys; sys.argv = ['fankui', 'tag', '{source}', '-o', "

@@ -19,7 +19,7 @@ class HeadCalibration(BaseModel):
 
     Logits are divided by `temperature` and moved by `bias` (temperature and vector scaling, Guo et al. 2017). A label
     of a multi-label head holds at or above its threshold. Both tuples are in the order of the head's labels; no bias
-    is 0.
+    is 0, no threshold 0.5.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,56 +39,69 @@ def neutral_calibration(taxonomy: Taxonomy) -> Calibration:
     }
 
 
-def probabilities(logits: NDArray[Any], taxonomy: Taxonomy, calibration: Calibration) -> Floats:
-    """Calibrated probabilities, same shape as logits (texts, labels of all heads)."""
-    result = np.empty(logits.shape, np.float32)
-    for head, columns in taxonomy.slices():
-        scaled = logits[:, columns].astype(np.float32) / calibration[head.id].temperature
-        if calibration[head.id].bias:
-            scaled += np.asarray(calibration[head.id].bias, np.float32)
-        if head.kind == "multi":
-            result[:, columns] = 1 / (1 + np.exp(-scaled.clip(-60, 60)))
-        else:
-            exponents = np.exp(scaled - scaled.max(1, keepdims=True))
-            result[:, columns] = exponents / exponents.sum(1, keepdims=True)
-    return result
-
-
-def polarity_probabilities(grades: Floats, head: Head) -> tuple[tuple[str, ...], Floats]:
-    """The polarities in the order of the grades, and (texts, polarities) sums of the grades' probabilities."""
+def polarities(head: Head) -> tuple[tuple[str, ...], Floats]:
+    """The polarities in the order of the grades, and which grade has which, (grades, polarities) of 0 and 1."""
     names = tuple(dict.fromkeys(str(label.polarity) for label in head.labels))
-    sums = [grades[:, [label.polarity == name for label in head.labels]].sum(1) for name in names]
-    return names, np.stack(sums, 1)
+    return names, np.array([[label.polarity == name for name in names] for label in head.labels], np.float32)
 
 
-def decide(probability: Floats, taxonomy: Taxonomy, calibration: Calibration) -> Flags:
-    """Which labels hold, (texts, labels of all heads).
+class Decider:
+    """A calibration, laid out over the logits' columns so that deciding costs few array operations."""
 
-    An ordinal head answers the likeliest grade of the likeliest polarity, so that its grade and polarity agree.
-    """
-    chosen = np.zeros(probability.shape, bool)
-    rows = np.arange(len(probability))
-    for head, columns in taxonomy.slices():
-        scores = probability[:, columns]
-        if head.kind == "multi":
-            chosen[:, columns] = scores >= np.asarray(calibration[head.id].thresholds, np.float32)
-            continue
-        if head.kind == "ordinal":
-            names, sums = polarity_probabilities(scores, head)
-            best = sums.argmax(1)
-            inside = np.array([[label.polarity == name for label in head.labels] for name in names])
-            scores = np.where(inside[best], scores, -1)
-        chosen[rows, columns.start + scores.argmax(1)] = True
-    return chosen
+    def __init__(self, taxonomy: Taxonomy, calibration: Calibration) -> None:
+        slices = list(taxonomy.slices())
+        self._temperature = np.ones(taxonomy.width, np.float32)
+        self._bias = np.zeros(taxonomy.width, np.float32)
+        self._thresholds = np.full(taxonomy.width, np.inf, np.float32)
+        """Above any probability where one label of the head is chosen instead."""
+        for head, columns in slices:
+            self._temperature[columns] = calibration[head.id].temperature
+            if calibration[head.id].bias:
+                self._bias[columns] = calibration[head.id].bias
+            if head.kind == "multi":
+                self._thresholds[columns] = calibration[head.id].thresholds or 0.5
+        self._starts = np.array([columns.start for _, columns in slices])
+        self._head_of = np.repeat(np.arange(len(slices)), [len(head.labels) for head, _ in slices])
+        self._multi = np.isfinite(self._thresholds)
+        self._single = [columns for head, columns in slices if head.kind == "single"]
+        self._ordinal = [(columns, polarities(head)[1]) for head, columns in slices if head.kind == "ordinal"]
+        places = {head.id: columns for head, columns in slices}
+        self._sentiment, self._cause = places["sentiment"], places["cause"]
+        self._polarities = polarities(taxonomy.head("sentiment"))[1]
 
+    def probabilities(self, logits: NDArray[Any]) -> Floats:
+        """Calibrated probabilities, same shape as logits (texts, labels of all heads)."""
+        scaled = logits.astype(np.float32) / self._temperature + self._bias
+        alone = 1 / (1 + np.exp(-scaled.clip(-60, 60)))
+        exponents = np.exp(scaled - np.maximum.reduceat(scaled, self._starts, 1)[:, self._head_of])
+        together = exponents / np.add.reduceat(exponents, self._starts, 1)[:, self._head_of]
+        answer: Floats = np.where(self._multi, alone, together)
+        return answer
 
-def confidences(probability: Floats, chosen: Flags, taxonomy: Taxonomy) -> dict[str, Floats]:
-    """How sure the model is, per text: of the `polarity`, and that the set of `causes` is exactly right.
+    def choose(self, probability: Floats) -> Flags:
+        """Which labels hold, (texts, labels of all heads).
 
-    The second takes the causes as independent given the text.
-    """
-    columns = {head.id: columns for head, columns in taxonomy.slices()}
-    _, polarities = polarity_probabilities(probability[:, columns["sentiment"]], taxonomy.head("sentiment"))
-    causes = probability[:, columns["cause"]]
-    exact = np.where(chosen[:, columns["cause"]], causes, 1 - causes).prod(1)
-    return {"polarity": polarities.max(1), "causes": exact}
+        An ordinal head answers the likeliest grade of the likeliest polarity, so that its grade and polarity agree.
+        """
+        chosen: Flags = probability >= self._thresholds
+        rows = np.arange(len(probability))
+        for columns in self._single:
+            chosen[rows, columns.start + probability[:, columns].argmax(1)] = True
+        for columns, polarity in self._ordinal:
+            grades = probability[:, columns]
+            inside = polarity.T[(grades @ polarity).argmax(1)]
+            chosen[rows, columns.start + (grades + inside).argmax(1)] = True
+        return chosen
+
+    def decide(self, logits: NDArray[Any]) -> Flags:
+        """Which labels hold by the logits; both (texts, labels of all heads)."""
+        return self.choose(self.probabilities(logits))
+
+    def confidences(self, probability: Floats, chosen: Flags) -> dict[str, Floats]:
+        """How sure the model is, per text: of the `polarity`, and that the set of `causes` is exactly right.
+
+        The second takes the causes as independent given the text.
+        """
+        causes = probability[:, self._cause]
+        exact = np.where(chosen[:, self._cause], causes, 1 - causes).prod(1)
+        return {"polarity": (probability[:, self._sentiment] @ self._polarities).max(1), "causes": exact}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 # ONNX Runtime reports usage to its maker unless told otherwise before it is imported; feedback stays here.
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from fankui.bundle import MODEL, TOKENIZER, Bundle, find_bundle
-from fankui.decisions import Flags, Floats, confidences, decide, probabilities
+from fankui.decisions import Decider, Floats
 from fankui.evidence import passages
 from fankui.tags import Cause, Evidence, ScoredLabel, Sentiment, Tags, Untaggable
 from fankui.taxonomy import Head
@@ -48,32 +50,37 @@ class _Reading:
     shares: Floats
 
 
+_Batch = tuple[list[_Window], dict[str, NDArray[np.int64]]]
+
+
 class Tagger:
     """A loaded model. Thread-safe; one instance per process is enough."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0, spinning: bool = True) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        # One core a call and several calls at once: cores that share a call spend much of it waiting for each other.
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        if not spinning:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._workers = threads or usable_cores()
+        self._pool = ThreadPoolExecutor(self._workers, "tagger") if self._workers > 1 else None
         self.bundle = bundle
         self.session = ort.InferenceSession(str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"])
         self.tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self._heads = [(head, columns) for head, columns in bundle.taxonomy.slices()]
+        self._decider = Decider(bundle.taxonomy, bundle.manifest.calibration)
+        self._counting = Lock()
         self.tokens = 0
         """Tokens read so far, padding left out; for monitoring."""
 
     @classmethod
-    def load(cls, path: Path | str | None = None, *, threads: int = 0, spinning: bool = True) -> Tagger:
-        """Load the bundle in `path` (None: the current one) to run on `threads` threads (0: all cores).
+    def load(cls, path: Path | str | None = None, *, threads: int = 0) -> Tagger:
+        """Load the bundle in `path` (None: the current one) to run on `threads` cores (0: all).
 
-        spinning: threads wait for each other at work, which is fastest as long as nothing else needs the cores.
         Raises BundleError for a bundle that is missing or damaged.
         """
-        return cls(Bundle.load(find_bundle(path)), threads=threads, spinning=spinning)
+        return cls(Bundle.load(find_bundle(path)), threads=threads)
 
     def tag(
         self, texts: Sequence[str], *, ids: Sequence[str | None] | None = None, evidence: bool = True
@@ -92,33 +99,27 @@ class Tagger:
         if not readable:
             return answers
         readings = self.read(encodings)
-        probability = probabilities(
-            np.stack([reading.logits for reading in readings]), self.bundle.taxonomy, self.bundle.manifest.calibration
-        )
-        chosen = decide(probability, self.bundle.taxonomy, self.bundle.manifest.calibration)
-        sure = confidences(probability, chosen, self.bundle.taxonomy)
+        probability = self._decider.probabilities(np.stack([reading.logits for reading in readings]))
+        chosen = self._decider.choose(probability)
+        sure = self._decider.confidences(probability, chosen)
         doubtful = np.zeros(len(readable), bool)
         for name, least in self.bundle.manifest.review.items():
             doubtful |= sure[name] < least
-        for row, i in enumerate(readable):
-            answers[i] = self._tags(
-                ids[i],
-                texts[i],
-                normalised[i],
-                encodings[row] if evidence else None,
-                readings[row].shares,
-                probability[row],
-                chosen[row],
-                bool(doubtful[row]),
-            )
+        # Python's own numbers from here on: one text's are too few for arrays to pay.
+        rows = zip(readable, encodings, readings, probability.tolist(), chosen.tolist(), doubtful.tolist(), strict=True)
+        for i, encoding, reading, scores, held, unsure in rows:
+            offsets = encoding.offsets if evidence else None
+            answers[i] = self._tags(ids[i], texts[i], normalised[i], offsets, reading.shares, scores, held, unsure)
         return answers
 
     def read(self, encodings: Sequence[Encoding]) -> list[_Reading]:
         """Run the model over tokenised texts in batches of similar length and join the windows of each text."""
         readings: list[_Reading | None] = [None] * len(encodings)
         parts: dict[int, list[tuple[_Window, _Reading]]] = {}
-        for batch, feed in self.batches(encodings):
-            for window, reading in zip(batch, self._run(batch, feed), strict=True):
+        batches = list(self.batches(encodings))
+        each = self._pool.map if self._pool and len(batches) > 1 else map
+        for (batch, _), found in zip(batches, each(self._run, batches), strict=True):
+            for window, reading in zip(batch, found, strict=True):
                 if len(encodings[window.text].ids) == len(window.ids):
                     readings[window.text] = reading
                 else:
@@ -141,7 +142,7 @@ class Tagger:
                 return
             first += inner - overlap
 
-    def batches(self, encodings: Sequence[Encoding]) -> Iterator[tuple[list[_Window], dict[str, NDArray[np.int64]]]]:
+    def batches(self, encodings: Sequence[Encoding]) -> Iterator[_Batch]:
         """The windows of all texts in batches of similar length, each with the model's inputs, (windows, tokens)."""
         windows = [window for i, encoding in enumerate(encodings) for window in self._windows(i, encoding)]
         for batch in _batches(windows):
@@ -152,8 +153,10 @@ class Tagger:
                 mask[row, : len(window.ids)] = 1
             yield batch, {"input_ids": ids, "attention_mask": mask}
 
-    def _run(self, batch: Sequence[_Window], feed: dict[str, NDArray[np.int64]]) -> list[_Reading]:
-        self.tokens += sum(len(window.ids) for window in batch)
+    def _run(self, work: _Batch) -> list[_Reading]:
+        batch, feed = work
+        with self._counting:
+            self.tokens += sum(len(window.ids) for window in batch)
         logits, shares = self.session.run(["logits", "evidence"], feed)
         return [_Reading(logits[row], shares[row, : len(window.ids)]) for row, window in enumerate(batch)]
 
@@ -177,10 +180,10 @@ class Tagger:
         id_: str | None,
         text: str,
         normalised: Normalised,
-        encoding: Encoding | None,
+        offsets: Sequence[tuple[int, int]] | None,
         shares: Floats,
-        probability: Floats,
-        chosen: Flags,
+        probability: list[float],
+        chosen: list[bool],
         doubtful: bool,
     ) -> Tags:
         fields: dict[str, Any] = {}
@@ -189,9 +192,9 @@ class Tagger:
             labels = _held(head, probability[columns], chosen[columns])
             if head.evidence:
                 spans: dict[str, tuple[Evidence, ...]] = {}
-                if encoding is not None and labels:
+                if offsets is not None and labels:
                     span_columns = [evidence_column + head.index(item.label) for item in labels]
-                    found = passages(text, normalised, encoding.offsets, shares[:, span_columns])
+                    found = passages(text, normalised, offsets, shares[:, span_columns])
                     spans = {item.label: found[n] for n, item in enumerate(labels)}
                 evidence_column += len(head.labels)
                 fields[head.field] = tuple(
@@ -217,10 +220,15 @@ class Tagger:
         )
 
 
-def _held(head: Head, probability: Floats, chosen: Flags) -> tuple[ScoredLabel, ...]:
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _held(head: Head, probability: list[float], chosen: list[bool]) -> tuple[ScoredLabel, ...]:
     """The labels that hold with their scores, strongest first."""
-    order = sorted(np.flatnonzero(chosen), key=lambda i: -probability[i])
-    return tuple(ScoredLabel(label=head.label_ids[i], score=round(float(probability[i]), 4)) for i in order)
+    order = sorted((i for i, holds in enumerate(chosen) if holds), key=lambda i: -probability[i])
+    return tuple(ScoredLabel(label=head.label_ids[i], score=round(probability[i], 4)) for i in order)
 
 
 def _batches(windows: Sequence[_Window]) -> Iterator[list[_Window]]:

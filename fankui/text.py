@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -25,8 +26,8 @@ class Normalised:
     """
 
     text: str
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
+    starts: Sequence[int]
+    ends: Sequence[int]
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         """The span [start, end) of `text` as a span of the text as sent; empty spans are refused."""
@@ -48,13 +49,14 @@ def _simplify(text: str) -> list[str]:
     return [_simplifier().convert(character) for character in text]
 
 
+def _combines(character: str) -> bool:
+    """Whether it may merge with the character before it."""
+    return bool(unicodedata.combining(character)) or "\u1160" <= character <= "\u11ff" or character in "\uff9e\uff9f"
+
+
 def _clusters(text: str) -> list[tuple[int, int]]:
     """Spans of characters that NFKC may only change together: a base and what combines with it."""
-    begins = [
-        i
-        for i, c in enumerate(text)
-        if i == 0 or not (unicodedata.combining(c) or 0x1160 <= ord(c) <= 0x11FF or 0xFF9E <= ord(c) <= 0xFF9F)
-    ]
+    begins = [i for i, character in enumerate(text) if i == 0 or not _combines(character)]
     return list(pairwise([*begins, len(text)]))
 
 
@@ -73,11 +75,32 @@ def _fold(cluster: str) -> str:
     return "".join(kept)
 
 
+class _Folds(dict[int, str]):
+    """For `str.translate`: each character folded; two characters for one that does not become exactly one."""
+
+    def __missing__(self, code: int) -> str:
+        folded = _fold(chr(code))
+        return self.setdefault(code, folded if len(folded) == 1 and not _combines(chr(code)) else "  ")
+
+
+_FOLDS = _Folds()
+
+
 def normalise(text: str) -> Normalised:
     """NFKC, traditional to simplified, no control or invisible characters, single spaces, trimmed.
 
     Lone surrogates become U+FFFD. Any string is accepted; the result may be empty.
     """
+    folded = text.translate(_FOLDS)
+    if "  " not in folded and folded.strip(" ") == folded:  # Most texts keep their positions.
+        simplified = _simplifier().convert(folded)
+        if len(simplified) == len(folded):
+            return Normalised(simplified, range(len(text)), range(1, len(text) + 1))
+    return _normalise_each(text)
+
+
+def _normalise_each(text: str) -> Normalised:
+    """The same for any text, character by character."""
     characters: list[str] = []
     spans: list[tuple[int, int]] = []
     for start, end in _clusters(text):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from transformers import set_seed
 
-from fankui.decisions import Flags, decide, probabilities
+from fankui.decisions import Decider, Flags
 from fankui.taxonomy import Taxonomy
 from training.calibrate import fit_calibration
 from training.encoder import load_encoder
@@ -88,7 +88,7 @@ def _measure(run: Path, recipe: Recipe, plan: Plan, variant: Variant, folder: Pa
     calibration = fit_calibration(*_answers(classifier, chosen_on, encoder.pad_id, options.max_tokens), taxonomy)
     for name in (split for split in ("dev", "tickets_dev") if split in dataset):
         logits, gold = _answers(classifier, dataset[name], encoder.pad_id, options.max_tokens)
-        chosen = decide(probabilities(logits, taxonomy, calibration), taxonomy, calibration)
+        chosen = Decider(taxonomy, calibration).decide(logits)
         scores = score(gold, chosen, taxonomy)
         row[name] = {reported: round(float(scores[reported]), 4) for reported in REPORTED}
     return row

@@ -8,15 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from fankui.decisions import (
-    Calibration,
-    Flags,
-    Floats,
-    HeadCalibration,
-    confidences,
-    decide,
-    probabilities,
-)
+from fankui.decisions import Calibration, Decider, Flags, Floats, HeadCalibration
 from fankui.taxonomy import HeadKind, Taxonomy
 from training.metrics import micro_f1, polarity_of
 
@@ -70,7 +62,7 @@ def fit_calibration(logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy) -> Ca
     calibration: Calibration = {
         head.id: fit_scaling(logits[:, columns], gold[:, columns], head.kind) for head, columns in taxonomy.slices()
     }
-    probability = probabilities(logits, taxonomy, calibration)
+    probability = Decider(taxonomy, calibration).probabilities(logits)
     for head, columns in taxonomy.slices():
         if head.kind == "multi":
             thresholds = fit_thresholds(probability[:, columns], gold[:, columns])
@@ -90,9 +82,10 @@ def fit_review(
     logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy, calibration: Calibration, precision: dict[Any, float]
 ) -> dict[str, float]:
     """The least confidence in polarity and in causes that needs no review, for the asked precision of each."""
-    probability = probabilities(logits, taxonomy, calibration)
-    chosen = decide(probability, taxonomy, calibration)
-    sure = confidences(probability, chosen, taxonomy)
+    decider = Decider(taxonomy, calibration)
+    probability = decider.probabilities(logits)
+    chosen = decider.choose(probability)
+    sure = decider.confidences(probability, chosen)
     cause = next(columns for head, columns in taxonomy.slices() if head.id == "cause")
     correct = {
         "polarity": polarity_of(gold, taxonomy) == polarity_of(chosen, taxonomy),

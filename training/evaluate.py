@@ -13,15 +13,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from fankui.decisions import (
-    Calibration,
-    Flags,
-    Floats,
-    confidences,
-    decide,
-    polarity_probabilities,
-    probabilities,
-)
+from fankui.decisions import Calibration, Decider, Flags, Floats, polarities
 from fankui.engine import Tagger
 from fankui.tags import Tags
 from fankui.taxonomy import Taxonomy
@@ -33,11 +25,15 @@ _CHUNK = 512
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Logits, calibrated probabilities and decisions of a set of texts, with the gold labels; all (texts, labels)."""
+    """Logits, calibrated probabilities and decisions of a set of texts, with the gold labels; all (texts, labels).
+
+    sure: the confidence in `polarity` and `causes` of each text.
+    """
 
     logits: NDArray[np.float32]
     probability: Floats
     chosen: Flags
+    sure: dict[str, Floats]
     gold: Flags
     domains: tuple[str, ...]
 
@@ -53,10 +49,12 @@ def bundle_logits(tagger: Tagger, texts: Sequence[str]) -> NDArray[np.float32]:
 
 def answer(logits: NDArray[Any], split: Dataset, taxonomy: Taxonomy, calibration: Calibration) -> Answers:
     """Decisions for a labelled split from its logits."""
-    probability = probabilities(logits, taxonomy, calibration)
+    decider = Decider(taxonomy, calibration)
+    probability = decider.probabilities(logits)
     gold = np.asarray(split["targets"][:], np.float32) > 0.5
-    chosen = decide(probability, taxonomy, calibration)
-    return Answers(logits, probability, chosen, gold, tuple(split["domain"][:]))
+    chosen = decider.choose(probability)
+    sure = decider.confidences(probability, chosen)
+    return Answers(logits, probability, chosen, sure, gold, tuple(split["domain"][:]))
 
 
 def intervals(gold: Flags, chosen: Flags, taxonomy: Taxonomy, *, resamples: int = RESAMPLES) -> dict[str, list[float]]:
@@ -130,12 +128,11 @@ def certainty(answers: Answers, taxonomy: Taxonomy) -> Certainty:
     """Confidences next to whether the answers were right."""
     cause = next(columns for head, columns in taxonomy.slices() if head.id == "cause")
     chosen, gold = answers.chosen[:, cause], answers.gold[:, cause]
-    sure = confidences(answers.probability, answers.chosen, taxonomy)
     right = polarity_of(answers.gold, taxonomy) == polarity_of(answers.chosen, taxonomy)
     return Certainty(
         (answers.probability[:, cause][chosen], gold[chosen]),
-        (sure["polarity"], right),
-        (sure["causes"], (gold == chosen).all(1)),
+        (answers.sure["polarity"], right),
+        (answers.sure["causes"], (gold == chosen).all(1)),
     )
 
 
@@ -197,8 +194,9 @@ def evidence_check(tagger: Tagger, texts: Sequence[str]) -> dict[str, Any]:
                 cause.append(columns.start + head.index(item.label))
     if not without:
         return {"causes": stated, "with_evidence": spanned, "checked": 0, "lowered": None}
-    before = probabilities(bundle_logits(tagger, texts), taxonomy, calibration)[original, cause]
-    after = probabilities(bundle_logits(tagger, without), taxonomy, calibration)[range(len(cause)), cause]
+    decider = Decider(taxonomy, calibration)
+    before = decider.probabilities(bundle_logits(tagger, texts))[original, cause]
+    after = decider.probabilities(bundle_logits(tagger, without))[range(len(cause)), cause]
     return {
         "causes": stated,
         "with_evidence": spanned,
@@ -216,8 +214,9 @@ def public_accuracy(tagger: Tagger, public: Dataset) -> dict[str, Any]:
     taxonomy = tagger.bundle.taxonomy
     head, columns = next((h, c) for h, c in taxonomy.slices() if h.id == "sentiment")
     logits = bundle_logits(tagger, public["text"][:])
-    grades = probabilities(logits, taxonomy, tagger.bundle.manifest.calibration)[:, columns]
-    names, sums = polarity_probabilities(grades, head)
+    grades = Decider(taxonomy, tagger.bundle.manifest.calibration).probabilities(logits)[:, columns]
+    names, of_grade = polarities(head)
+    sums = grades @ of_grade
     positive = sums[:, names.index("positive")] > sums[:, names.index("negative")]
     gold = np.array([max(native) >= len(head.labels) // 2 + 1 for native in public["native"][:]])
     domains = np.array(public["domain"][:])

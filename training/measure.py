@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
 
 from fankui.bundle import write_manifest
-from fankui.decisions import decide, probabilities
+from fankui.decisions import Decider
 from fankui.engine import Tagger
 from fankui.taxonomy import Taxonomy
 from training import pictures
@@ -61,22 +61,17 @@ def _against_torch(
     taxonomy, manifest = tagger.bundle.taxonomy, tagger.bundle.manifest
     splits = [dataset[name] for name in MEASURED if name in dataset]
     short = concatenate_datasets(splits).filter(lambda n: n <= manifest.max_tokens, input_columns="length")
-    ours = decide(
-        probabilities(bundle_logits(tagger, short["text"][:]), taxonomy, manifest.calibration),
-        taxonomy,
-        manifest.calibration,
-    )
+    decider = Decider(taxonomy, manifest.calibration)
+    ours = decider.decide(bundle_logits(tagger, short["text"][:]))
     cause = next(columns for head, columns in taxonomy.slices() if head.id == "cause")
     result: dict[str, Any] = {"texts": len(short), "int8": _compared(ours, short, taxonomy)}
     for name, folder in folders.items():
         fitting = _torch(folder, calibration_texts, manifest.pad_id, manifest.max_tokens)
         calibration = fit_calibration(fitting, _gold(calibration_texts), taxonomy)
         logits = _torch(folder, short, manifest.pad_id, manifest.max_tokens)
-        result[name] = _compared(
-            decide(probabilities(logits, taxonomy, calibration), taxonomy, calibration), short, taxonomy
-        )
+        result[name] = _compared(Decider(taxonomy, calibration).decide(logits), short, taxonomy)
         if name == "float32":
-            same = decide(probabilities(logits, taxonomy, manifest.calibration), taxonomy, manifest.calibration)
+            same = decider.decide(logits)
             result["causes"] = parity(same[:, cause], ours[:, cause])
             result["polarity"] = float((polarity_of(same, taxonomy) == polarity_of(ours, taxonomy)).mean())
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fankui.decisions import Calibration, Flags, Floats, decide, neutral_calibration, probabilities
+from fankui.decisions import Calibration, Decider, Flags, Floats, neutral_calibration
 from fankui.taxonomy import Taxonomy
 
 Scores = dict[str, float]
@@ -98,8 +98,7 @@ def score_logits(
     logits: NDArray[Any], targets: NDArray[Any], taxonomy: Taxonomy, calibration: Calibration | None = None
 ) -> Scores:
     """`score` of what the logits decide; without a calibration with neutral thresholds."""
-    calibration = calibration or neutral_calibration(taxonomy)
-    chosen = decide(probabilities(logits, taxonomy, calibration), taxonomy, calibration)
+    chosen = Decider(taxonomy, calibration or neutral_calibration(taxonomy)).decide(logits)
     return score(np.asarray(targets) > 0.5, chosen, taxonomy)
 
 

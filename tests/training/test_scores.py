@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from fankui import Taxonomy
-from fankui.decisions import decide, neutral_calibration, probabilities
+from fankui.decisions import Decider, neutral_calibration
 from training.calibrate import fit_calibration, fit_review, fit_scaling, least_confidence
 from training.losses import LossOptions, class_weights, divergence, marginal_loss, multi_head_loss
 from training.metrics import expected_calibration_error, score
@@ -25,8 +25,7 @@ def _gold(n: int, seed: int = 0) -> np.ndarray:
     """Random consistent gold labels, (n, labels)."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0, 2, (n, TAXONOMY.width))
-    neutral = neutral_calibration(TAXONOMY)
-    return decide(probabilities(logits, TAXONOMY, neutral), TAXONOMY, neutral)
+    return Decider(TAXONOMY, neutral_calibration(TAXONOMY)).decide(logits)
 
 
 def test_scores_agree_with_scikit_learn() -> None:
@@ -76,9 +75,8 @@ def test_thresholds_never_do_worse_on_their_own_texts_than_one_half() -> None:
     gold = _gold(500, 3)
     logits = gold * 1.0 - 1.2 + np.random.default_rng(4).normal(0, 0.8, gold.shape)
     calibration = fit_calibration(logits, gold, TAXONOMY)
-    tuned = decide(probabilities(logits, TAXONOMY, calibration), TAXONOMY, calibration)
-    neutral = neutral_calibration(TAXONOMY)
-    plain = decide(probabilities(logits, TAXONOMY, neutral), TAXONOMY, neutral)
+    tuned = Decider(TAXONOMY, calibration).decide(logits)
+    plain = Decider(TAXONOMY, neutral_calibration(TAXONOMY)).decide(logits)
     assert score(gold, tuned, TAXONOMY)["cause.micro_f1"] > score(gold, plain, TAXONOMY)["cause.micro_f1"]
 
 
