@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import anyio
+import asyncio
+from contextlib import suppress
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,14 +36,14 @@ class BodyLimit:
             await too_large.response()(scope, receive, send)
             return
         received, complete = 0, False
-        deadline = anyio.current_time() + self._seconds
+        deadline = asyncio.get_running_loop().time() + self._seconds
 
         async def counted() -> Message:
             nonlocal received, complete
             if complete:
                 return await receive()
             try:
-                with anyio.fail_after(deadline - anyio.current_time()):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
                 raise Problem(SLOW_BODY, f"The body had not come after {self._seconds:g} seconds.") from None
@@ -58,6 +60,7 @@ class BodyLimit:
 
 async def _discard(receive: Receive) -> None:
     """Read on for a while: a client that is still writing when the connection closes never sees the answer."""
-    with anyio.move_on_after(_PATIENCE_SECONDS):
-        while (await receive()).get("more_body"):
-            pass
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while (await receive()).get("more_body"):
+                pass

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
 
-import anyio
 from anyio import to_thread
 
-from fankui.engine import Tagger
+from fankui.engine import Tagger, usable_cores
 from fankui.errors import FankuiError
 from fankui.tags import Tags, Untaggable
 from service.scheduler import OnCall, Scheduler
@@ -36,9 +36,10 @@ class Inference:
         self._tagger: Tagger | None = None
         self._why_not = "The model is still being loaded; try again in a moment."
         self._tokens_before = 0
-        self._loading = anyio.Lock()
+        self._loading = asyncio.Lock()
         self.scheduler = Scheduler(
             self._tag,
+            threads=settings.threads or usable_cores(),
             max_texts=settings.max_queue_texts,
             max_wait_seconds=settings.max_wait_seconds,
             on_call=on_call,
@@ -85,7 +86,7 @@ class Inference:
         """
         _ = self.tagger  # No model: say so at once.
         try:
-            with anyio.fail_after(self._settings.request_timeout_seconds):
+            async with asyncio.timeout(self._settings.request_timeout_seconds):
                 return await self.scheduler.tag(texts, ids)
         except TimeoutError:
             raise TooSlowError(
@@ -108,7 +109,6 @@ class Inference:
 
 
 def _load(settings: Settings) -> Tagger:
-    # The event loop needs the cores as well: spinning threads would take them from it.
-    tagger = Tagger.load(settings.model, threads=settings.threads, spinning=False)
+    tagger = Tagger.load(settings.model, threads=1)  # The scheduler's threads are enough.
     tagger.tag([_WARM_UP])
     return tagger

@@ -1,7 +1,7 @@
 """Micro-batching: requests that come at the same time share model calls.
 
-One thread runs the model. Whenever it is free it takes what waits, one text of each request in turn, until a call is
-full; so nothing waits while the model is idle, and a single ticket is not held up by a batch of hundreds.
+A few threads run the model, one core each. Whenever one is free it takes its share of what waits, one text of each
+request in turn; so nothing waits while a core is idle, and a single ticket is not held up by a batch of hundreds.
 """
 
 from __future__ import annotations
@@ -59,9 +59,17 @@ class _Job:
 
 
 class Scheduler:
-    """Runs `tag` in a thread of its own on batches made of all waiting requests."""
+    """Runs `tag` in threads of its own on batches made of all waiting requests."""
 
-    def __init__(self, tag: Tag, *, max_texts: int, max_wait_seconds: float, on_call: OnCall = lambda *_: None) -> None:
+    def __init__(
+        self,
+        tag: Tag,
+        *,
+        max_texts: int,
+        max_wait_seconds: float,
+        threads: int = 1,
+        on_call: OnCall = lambda *_: None,
+    ) -> None:
         self._tag = tag
         self._max_texts = max_texts
         self._max_wait = max_wait_seconds
@@ -69,10 +77,12 @@ class Scheduler:
         self._jobs: deque[_Job] = deque()
         self._texts = self._characters = 0
         self._speed = _FIRST_GUESS
+        """Characters a second of one thread."""
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._run, name=f"model-{n}", daemon=True) for n in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -81,7 +91,7 @@ class Scheduler:
 
     def admit(self, texts: int) -> None:
         """Raises OverloadedError when so many texts more would be too many, or would wait too long."""
-        wait = self._characters / self._speed
+        wait = self._characters / (self._speed * len(self._threads))
         if self._texts and (self._texts + texts > self._max_texts or wait > self._max_wait):
             raise OverloadedError(self._texts, wait)
 
@@ -109,8 +119,9 @@ class Scheduler:
         """Finish what waits, then stop."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _drop(self, job: _Job) -> None:
         with self._changed:
@@ -133,13 +144,14 @@ class Scheduler:
             self._answer(call)
 
     def _take(self) -> list[tuple[_Job, int]]:
-        """The texts of the next call, one of each request in turn."""
+        """The texts of the next call, one of each request in turn; what is left goes to the other threads."""
         call: list[tuple[_Job, int]] = []
         characters = 0
+        share = min(CALL_CHARACTERS, math.ceil(self._characters / len(self._threads)))
         while self._jobs and len(call) < CALL_TEXTS:
             job = self._jobs[0]
             length = len(job.texts[job.next])
-            if call and characters + length > CALL_CHARACTERS:
+            if call and characters + length > share:
                 break
             self._jobs.popleft()
             call.append((job, job.next))

@@ -21,6 +21,8 @@ from service.ticketing import Ticketing
 
 _T = TypeVar("_T")
 
+_GONE = "the client closed the connection"
+
 _bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Authorization: Bearer fk_…`")
 
 
@@ -103,16 +105,26 @@ def requires(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
 
 async def unless_gone(request: Request, work: Awaitable[_T]) -> _T:
     """The outcome of `work`, which is cancelled when the client closes the connection. Raises ClientGoneError then."""
-    working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(_gone(request))
+    this = asyncio.current_task()
+    assert this
+
+    def stop(watch: asyncio.Future[None]) -> None:
+        if at_work and not watch.cancelled():
+            this.cancel(_GONE)
+
+    watching.add_done_callback(stop)
+    at_work = True
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise Problem.client_gone()
+        return await work
+    except asyncio.CancelledError as error:
+        if error.args[:1] != (_GONE,):
+            raise
+        this.uncancel()
+        raise Problem.client_gone() from None
     finally:
+        at_work = False
         watching.cancel()
-        working.cancel()
 
 
 async def _gone(request: Request) -> None:

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -48,7 +49,8 @@ class Database:
     def __init__(self, url: str, *, pool: int = 5) -> None:
         self.url = url
         self.engine = _engine(url, pool)
-        self._writing = self.engine.execution_options(immediate=True)
+        # PostgreSQL would be asked twice more a read, to begin and to end a transaction.
+        self._reading = self.engine if self.is_embedded else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = CapacityLimiter(pool)
         self._waiting: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_on, name="store-writer", daemon=True)
@@ -92,18 +94,35 @@ class Database:
     def read_now(self, work: Work[_T]) -> _T:
         """`read` for code outside an event loop."""
         try:
-            with self.engine.connect() as connection:
-                return work(connection)
+            return self._read(work)
+        except (OperationalError, PoolTimeoutError) as error:
+            if not getattr(error, "connection_invalidated", False):
+                raise _unavailable(error) from error
+        try:  # The connection had died since it was last used; now there are fresh ones.
+            return self._read(work)
         except (OperationalError, PoolTimeoutError) as error:
             raise _unavailable(error) from error
+
+    def _read(self, work: Work[_T]) -> _T:
+        with self._reading.connect() as connection:
+            if self.is_embedded:
+                connection.exec_driver_sql("BEGIN")  # Each statement sees the same; it ends with the connection's use.
+            return work(connection)
 
     def write_now(self, work: Work[_T]) -> _T:
         """`write` for code outside an event loop."""
         try:
-            with self._writing.begin() as connection:
+            with self._transaction() as connection:
                 return work(connection)
         except (OperationalError, PoolTimeoutError) as error:
             raise _unavailable(error) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.engine.begin() as connection:
+            if self.is_embedded:  # One that reads first and writes then would fail if another process wrote in between.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
     def _write_on(self) -> None:
         while True:
@@ -120,7 +139,7 @@ class Database:
     def _write_together(self, works: list[tuple[Work[Any], Future[Any]]]) -> None:
         committing = False
         try:
-            with self._writing.begin() as connection:
+            with self._transaction() as connection:
                 outcomes = [(done, work(connection)) for work, done in works]
                 committing = True
         except Exception as error:
@@ -180,7 +199,7 @@ def _unavailable(error: Exception) -> StoreUnavailableError:
 def _engine(url: str, pool: int) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=pool + 1, max_overflow=0, pool_timeout=5, pool_pre_ping=True)
+        return create_engine(url, pool_size=pool + 1, max_overflow=0, pool_timeout=5)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
@@ -189,18 +208,12 @@ def _engine(url: str, pool: int) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # Transactions begin where SQLAlchemy says so.
+        connection.isolation_level = None  # Transactions begin where this module says so.
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")  # An answered ticket survives a power cut.
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _(connection: Connection) -> None:
-        # A transaction that reads first and writes then would fail if another process wrote in between.
-        immediate = connection.get_execution_options().get("immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
 

@@ -42,8 +42,7 @@ class Due:
 
 def announce(connection: Connection, stored: Stored, now: datetime) -> int:
     """Write a delivery of a newly classified ticket for each webhook that wants it; returns how many."""
-    webhooks = connection.execute(_ALL_HELD)
-    wanting = [webhook.id for webhook in webhooks if _wants(webhook.filters, stored)]
+    wanting = [webhook.id for webhook in _held(connection) if _wants(webhook.filters, stored)]
     if wanting:
         payload = event("ticket.classified", now, _told(stored))
         new = [
@@ -59,6 +58,17 @@ def announce(connection: Connection, stored: Stored, now: datetime) -> int:
         ]
         connection.execute(insert(Delivery), new)
     return len(wanting)
+
+
+def _held(connection: Connection) -> Sequence[Row[Any]]:
+    """All webhooks, kept from removal until the transaction ends; asked for once in it, however many tickets it has."""
+    transaction = connection.get_transaction()
+    asked_in, found = connection.info.get("webhooks", (None, ()))
+    if transaction is None or asked_in is not transaction:
+        found = connection.execute(_ALL_HELD).all()
+        connection.info["webhooks"] = transaction, found
+    held: Sequence[Row[Any]] = found
+    return held
 
 
 def event(kind: str, now: datetime, data: Mapping[str, Any]) -> str:
