@@ -53,6 +53,10 @@ SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes only for tests.").decode
 TEXT = "约好周六上门装空调，等了一天没人来"
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64  # With the usual 5, connections that come at once are dropped on a busy machine.
+
+
 class Receiver:
     """A real HTTP server: answers with `status`, and remembers what it was sent."""
 
@@ -84,7 +88,7 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
