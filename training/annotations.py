@@ -12,7 +12,7 @@ from fankui.errors import FankuiError
 from fankui.taxonomy import Head, Taxonomy, TaxonomyError
 from training.corpora import Record
 
-ROUNDS = ("train.jsonl", "train_2.jsonl")
+ROUNDS = ("train.jsonl", "train_2.jsonl", "train_3.jsonl")
 """The files of training labels: the first annotation round, and the second, larger one."""
 
 Labels = dict[str, tuple[int, ...]]

@@ -10,12 +10,15 @@ from pathlib import Path
 from datasets import Dataset, concatenate_datasets
 
 from fankui.taxonomy import Taxonomy
-from training.model import MultiHeadClassifier, keep_layers
+from training.model import MultiHeadClassifier, keep_layers, keep_units
 from training.recipe import Distillation
 from training.train import fit, predict
-from training.trainer import prepare
+from training.trainer import pad, prepare
 
 log = logging.getLogger(__name__)
+
+_SAMPLE = 1_000
+"""Texts on which the strength of feed-forward units is measured."""
 
 
 def spread(domains: list[str], count: int) -> list[int]:
@@ -69,6 +72,13 @@ def distil(
     log.info("distillation: %d labelled texts and %d others", len(train), len(rows) - len(train))
     student = MultiHeadClassifier.load(teacher_folder)
     keep_layers(student.encoder, options.layers)
+    if options.feed_forward:
+        sample = rows["input_ids"][:_SAMPLE]
+        batches = (
+            pad([ids[: options.max_tokens] for ids in sample[start : start + options.batch_size]], pad_id)
+            for start in range(0, len(sample), options.batch_size)
+        )
+        keep_units(student.encoder, batches, options.feed_forward)
     prepare(student.encoder)
     scores = fit(student, rows, dev, taxonomy, options, pad_id, folder / "fit", seed=seed)
     return student, scores

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -153,3 +153,40 @@ def keep_layers(encoder: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
     body.layer = nn.ModuleList([stack[i] for i in layers])
     encoder.config.num_hidden_layers = len(layers)
     return encoder
+
+
+@torch.inference_mode()
+def keep_units(encoder: PreTrainedModel, batches: Iterable[dict[str, Tensor]], count: int) -> PreTrainedModel:
+    """Reduce the feed-forward part of each layer of a BERT-like encoder, in place, to its `count` strongest units.
+
+    A unit is as strong as the norm of its activations on the batches (input_ids, attention_mask) times the norm of its
+    outgoing weights, the measure of Wanda (Sun et al. 2023) for whole units.
+    """
+    stack = cast(Any, encoder.encoder).layer
+    energy = [torch.zeros(layer.intermediate.dense.out_features) for layer in stack]
+
+    def watch(total: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: cast(None, total.add_(inputs[0].float().square().sum((0, 1))))
+
+    watching = [
+        layer.output.dense.register_forward_pre_hook(watch(total)) for layer, total in zip(stack, energy, strict=True)
+    ]
+    encoder.train(False)
+    for batch in batches:
+        encoder(**batch)
+    for handle in watching:
+        handle.remove()
+    for layer, total in zip(stack, energy, strict=True):
+        grow, shrink = layer.intermediate.dense, layer.output.dense
+        kept = (total.sqrt() * shrink.weight.norm(dim=0)).topk(count).indices.sort().values
+        layer.intermediate.dense = _linear(grow.weight[kept], grow.bias[kept])
+        layer.output.dense = _linear(shrink.weight[:, kept], shrink.bias)
+    encoder.config.intermediate_size = count
+    return encoder
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight.data.copy_(weight)
+    layer.bias.data.copy_(bias)
+    return layer

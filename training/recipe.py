@@ -95,6 +95,9 @@ class Distillation(Finetuning):
     """
 
     layers: tuple[int, ...] = Field(min_length=1, description="The teacher's layers (from 0) that the student keeps.")
+    feed_forward: int | None = Field(
+        default=None, ge=1, description="Feed-forward units that each layer keeps, those that say most; None: all."
+    )
     max_texts: int = Field(default=0, ge=0, description="Unlabelled texts to learn from, spread evenly over domains.")
     soft_weight: float = Field(default=1.0, ge=0, description="Weight of the teacher's answers; labels weigh 1.")
     temperature: float = Field(default=1.0, gt=0, description="The logits of both are divided by it.")

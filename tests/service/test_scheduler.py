@@ -57,6 +57,7 @@ def notes(results: Sequence[Result]) -> list[str | None]:
 async def busy(engine: Engine, scheduler: Scheduler) -> asyncio.Task[list[Result]]:
     """The model at work on one text until `engine.go_on` is set."""
     engine.go_on.clear()
+    engine.running.clear()
     task = asyncio.create_task(scheduler.tag(["first"], [None]))
     await asyncio.to_thread(engine.running.wait, 30)
     return task
@@ -93,6 +94,17 @@ def test_what_waits_shares_a_call_and_nothing_waits_while_the_model_is_idle() ->
         await asyncio.gather(first, *tasks)
 
     assert run(scenario).calls == [["first"], ["a", "b", "c"]]
+
+
+def test_threads_share_what_waits() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        blocked = [await busy(engine, scheduler), await busy(engine, scheduler)]
+        tasks = await waiting(scheduler, ["a"], ["b"], ["c"], ["d"])
+        engine.go_on.set()
+        await asyncio.gather(*blocked, *tasks)
+
+    calls = run(scenario, threads=2).calls
+    assert calls[:3] == [["first"], ["first"], ["a", "b"]]  # Half of it is for the other thread.
 
 
 def test_a_single_ticket_does_not_wait_for_a_huge_batch() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 
 from service.settings import Settings, SettingsError
@@ -55,6 +55,20 @@ def test_a_database_without_tables_is_reported_with_the_remedy(database_url: str
     database.upgrade()
     asyncio.run(database.check())
     database.close()
+
+
+def test_a_connection_that_died_in_the_pool_is_replaced_without_an_error(database: Database) -> None:
+    if database.is_embedded:
+        pytest.skip("only a server can close a connection")
+    put(database, new())
+    other = Database(database.url)
+    others = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid != pg_backend_pid()"
+    )
+    assert other.read_now(lambda connection: connection.execute(others).all())
+    other.close()
+    assert database.read_now(lambda connection: tickets.find(connection, "T-1"))
 
 
 def test_a_database_that_is_not_there_is_reported_without_its_password() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from fankui.taxonomy import Taxonomy
 from training.comparison import snownlp_polarity
@@ -15,7 +16,7 @@ from training.distil import spread
 from training.dropout import POOL, PooledDropout, make_cheap
 from training.evaluate import Answers, confusions
 from training.losses import distillation_loss
-from training.model import head_shapes
+from training.model import head_shapes, keep_units
 
 ROOT = Path(__file__).parents[2]
 TAXONOMY = Taxonomy.load(ROOT / "data/taxonomy.yaml")
@@ -37,6 +38,20 @@ def test_dropout_does_nothing_in_evaluation_and_replaces_every_other_dropout() -
     assert torch.equal(model(x), model[0](x))
 
 
+def test_units_that_say_nothing_are_dropped_and_the_answer_stays() -> None:
+    encoder = BertModel(
+        BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12)
+    )
+    for layer in encoder.encoder.layer:
+        layer.output.dense.weight.data[:, torch.randperm(12)[:5]] = 0
+    encoder.eval()
+    batch = {"input_ids": torch.randint(0, 50, (4, 9)), "attention_mask": torch.ones(4, 9, dtype=torch.long)}
+    before = encoder(**batch).last_hidden_state
+    keep_units(encoder, [batch], 7)
+    assert encoder.encoder.layer[0].intermediate.dense.out_features == encoder.config.intermediate_size == 7
+    assert torch.allclose(encoder(**batch).last_hidden_state, before, atol=1e-6)
+
+
 def test_texts_are_taken_from_all_domains_in_turn_until_one_is_empty() -> None:
     assert spread(["a", "a", "a", "b", "a", "c"], 4) == [0, 3, 5, 1]
     assert spread(["a"], 10) == [0]
@@ -56,7 +71,7 @@ def test_a_confusion_counts_hits_on_the_diagonal_and_lonely_misses_at_the_edge()
     gold[:, cause.start] = True
     chosen[0, cause.start] = True  # right; the second is missed, the third taken for the next label
     chosen[2, cause.start + 1] = True
-    counts = confusions(Answers(np.zeros(gold.shape), np.zeros(gold.shape), chosen, gold, ("x",) * 3), TAXONOMY)[
+    counts = confusions(Answers(np.zeros(gold.shape), np.zeros(gold.shape), chosen, {}, gold, ("x",) * 3), TAXONOMY)[
         "cause"
     ]
     assert (counts[0, 0], counts[0, -1], counts[0, 1], counts[-1, 1]) == (1, 1, 1, 0)

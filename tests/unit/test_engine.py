@@ -49,6 +49,11 @@ def test_answers_keep_the_order_and_the_ids_whatever_the_lengths(tagger: Tagger)
     assert isinstance(answers[5], Untaggable)
 
 
+def test_on_several_cores_the_answers_are_the_same(tagger: Tagger) -> None:
+    texts = [f"第{n}次来,还是{'很慢' * (n % 17)},没人管" for n in range(60)]
+    assert Tagger(tagger.bundle, threads=3).tag(texts) == tagger.tag(texts)
+
+
 def test_a_text_is_answered_alike_alone_and_in_company(tagger: Tagger) -> None:
     """Activations are quantised per batch, so that scores may move a little."""
     texts = [COMPLAINT, "好", "房间有霉味,空调不制冷,前台说没房可换。" * 5]

@@ -58,6 +58,13 @@ def test_a_span_outside_the_text_is_refused(span: tuple[int, int]) -> None:
         normalise("三个字").original(*span)
 
 
+@given(st.text())
+def test_the_quick_way_and_the_careful_way_agree(sent: str) -> None:
+    quick, careful = normalise(sent), normalise(sent + "  ")  # Blanks at the end are left out, but bar the quick way.
+    assert quick.text == careful.text
+    assert list(zip(quick.starts, quick.ends, strict=True)) == list(zip(careful.starts, careful.ends, strict=True))
+
+
 @pytest.mark.parametrize(
     ("text", "clauses"),
     [
