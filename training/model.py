@@ -155,7 +155,7 @@ def keep_layers(encoder: PreTrainedModel, layers: Sequence[int]) -> PreTrainedMo
     return encoder
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def keep_units(encoder: PreTrainedModel, batches: Iterable[dict[str, Tensor]], count: int) -> PreTrainedModel:
     """Reduce the feed-forward part of each layer of a BERT-like encoder, in place, to its `count` strongest units.
 
