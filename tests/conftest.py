@@ -70,7 +70,7 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "finetuning": TINY_FINETUNING,
         "distillation": [
             TINY_FINETUNING | {"epochs": 2, "layers": [0], "max_texts": 50},
-            TINY_FINETUNING | {"epochs": 8, "layers": [0]},
+            TINY_FINETUNING | {"epochs": 8, "layers": [0], "feed_forward": 72, "teachers": ["finetuned", "previous"]},
         ],
     }
     path = folder / "recipe.yaml"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset, concatenate_datasets
 
 from fankui.taxonomy import Taxonomy
@@ -30,14 +32,18 @@ def spread(domains: list[str], count: int) -> list[int]:
     return [position for position in in_turn if position is not None][:count]
 
 
-def with_answers(teacher: MultiHeadClassifier, rows: Dataset, pad_id: int, max_tokens: int) -> Dataset:
-    """The rows with a column `soft`: the teacher's logits, (labels)."""
-    logits = predict(teacher, rows["input_ids"][:], pad_id, max_tokens=max_tokens, half=True)
-    return rows.add_column("soft", list(logits))
+def with_answers(teachers: Sequence[Path], rows: Dataset, pad_id: int, max_tokens: int) -> Dataset:
+    """The rows with a column `soft`: the mean of the teachers' logits, (labels)."""
+    ids = rows["input_ids"][:]
+    answers = [
+        predict(MultiHeadClassifier.load(folder), ids, pad_id, max_tokens=max_tokens, half=True) for folder in teachers
+    ]
+    return rows.add_column("soft", list(np.mean(answers, 0)))
 
 
 def distil(
-    teacher_folder: Path,
+    begin: Path,
+    teachers: Sequence[Path],
     train: Dataset,
     unlabelled: Dataset,
     dev: Dataset,
@@ -48,7 +54,10 @@ def distil(
     *,
     seed: int,
 ) -> tuple[MultiHeadClassifier, dict[str, float]]:
-    """The student and its best dev scores (uncalibrated). An interrupted run in the same folder is continued."""
+    """The student, which begins as the classifier in `begin`, and its best dev scores (uncalibrated).
+
+    An interrupted run in the same folder is continued.
+    """
     columns = ["input_ids", "targets", "known", "length"]
     rows = train.select_columns(columns)
     if options.max_texts:
@@ -67,10 +76,10 @@ def distil(
     if answers.exists():
         rows = Dataset.load_from_disk(str(answers))
     else:
-        rows = with_answers(MultiHeadClassifier.load(teacher_folder), rows, pad_id, options.max_tokens)
+        rows = with_answers(teachers, rows, pad_id, options.max_tokens)
         rows.save_to_disk(answers)
     log.info("distillation: %d labelled texts and %d others", len(train), len(rows) - len(train))
-    student = MultiHeadClassifier.load(teacher_folder)
+    student = MultiHeadClassifier.load(begin)
     keep_layers(student.encoder, options.layers)
     if options.feed_forward:
         sample = rows["input_ids"][:_SAMPLE]

@@ -172,14 +172,17 @@ def distil_step(run: Run) -> None:
     """Train the student in the recipe's rounds, if it has any."""
     if not run.recipe.distillation:
         return
-    dataset, teacher, numbers = run.dataset(), run.folder / "classifier", []
-    pad_id = int(MultiHeadClassifier.load(teacher).encoder.config.pad_token_id)
+    dataset, numbers = run.dataset(), []
+    finetuned = previous = run.folder / "classifier"
+    pad_id = int(MultiHeadClassifier.load(finetuned).encoder.config.pad_token_id)
     for number, options in enumerate(run.recipe.distillation, 1):
         set_seed(run.recipe.seed)
         folder, started = run.folder / "checkpoints" / f"distil-{number}", time.time()
         if not (folder / "student").exists():
+            folders = {"previous": previous, "finetuned": finetuned}
             student, scores = distil(
-                teacher,
+                previous,
+                [folders[name] for name in options.teachers],
                 dataset["train"],
                 dataset["unlabelled"],
                 run.calibration(),
@@ -191,8 +194,8 @@ def distil_step(run: Run) -> None:
             )
             numbers.append(scores | {"minutes": (time.time() - started) / 60})
             student.save(folder / "student")
-        teacher = folder / "student"
-    shutil.copytree(teacher, run.folder / "student")
+        previous = folder / "student"
+    shutil.copytree(previous, run.folder / "student")
     shutil.copy(run.folder / "classifier" / "tokenizer.json", run.folder / "student")
     (run.folder / "distil.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
 

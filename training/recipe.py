@@ -91,12 +91,18 @@ class Finetuning(Stage):
 class Distillation(Finetuning):
     """Training of a smaller student on the labels and on the teacher's answers (Hinton et al. 2015).
 
-    The student starts as the fine-tuned teacher without some of its layers (Sanh et al. 2019).
+    The student starts as the previous round's without some of its layers (Sanh et al. 2019); the first round's starts
+    as the fine-tuned classifier.
     """
 
     layers: tuple[int, ...] = Field(min_length=1, description="The teacher's layers (from 0) that the student keeps.")
     feed_forward: int | None = Field(
         default=None, ge=1, description="Feed-forward units that each layer keeps, those that say most; None: all."
+    )
+    teachers: tuple[Literal["previous", "finetuned"], ...] = Field(
+        default=("previous",),
+        min_length=1,
+        description="Whose answers are learnt, averaged: those of the model it starts from, of the fine-tuned one.",
     )
     max_texts: int = Field(default=0, ge=0, description="Unlabelled texts to learn from, spread evenly over domains.")
     soft_weight: float = Field(default=1.0, ge=0, description="Weight of the teacher's answers; labels weigh 1.")
@@ -114,7 +120,7 @@ class Recipe(_Frozen):
     pretraining: Pretraining | None = None
     finetuning: Finetuning
     distillation: tuple[Distillation, ...] = Field(
-        default=(), description="Rounds; each round's student is the next one's teacher (Furlanello et al. 2018)."
+        default=(), description="Rounds; the next one begins with a round's student (Furlanello et al. 2018)."
     )
     review_precision: dict[Literal["polarity", "causes"], float] = {"polarity": 0.95, "causes": 0.90}
 
