@@ -11,13 +11,13 @@
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml constraints.txt README.md ./
 COPY fankui/ fankui/
 COPY service/ service/
 COPY training/ training/
 # The environment has no pip of its own: nothing is installed in it later.
 RUN python -m venv --without-pip /opt/fankui \
-    && pip --disable-pip-version-check --python /opt/fankui/bin/python install --no-cache-dir '.[postgres]'
+    && pip --disable-pip-version-check --python /opt/fankui/bin/python install --no-cache-dir -c constraints.txt '.[postgres]'
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="fankui" \

@@ -14,7 +14,8 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from service.api.deps import recognise
+from service.api.deps import count, recognise
+from service.auth import Caller
 from service.problem import CONFLICT, KEY_REUSED, Fault, Problem
 from service.settings import Settings
 from service.store import writes
@@ -39,12 +40,13 @@ class IdempotentRoute(APIRoute):
             if not _KEY.fullmatch(key):
                 message = "This must be 1 to 255 visible ASCII characters."
                 raise Problem.invalid([Fault(field="Idempotency-Key", message=message)])
-            return await _once(request, answer, caller.key_id, key)
+            return await _once(request, answer, caller, key)
 
         return handler
 
 
-async def _once(request: Request, answer: _Handler, key_id: str, key: str) -> Response:
+async def _once(request: Request, answer: _Handler, caller: Caller, key: str) -> Response:
+    key_id = caller.key_id
     database: Database = request.app.state.database
     settings: Settings = request.app.state.settings
     content = hashlib.sha256(request.url.path.encode("utf-8", "surrogatepass") + b"\0" + await request.body())
@@ -59,6 +61,7 @@ async def _once(request: Request, answer: _Handler, key_id: str, key: str) -> Re
     if begun == "in_progress":
         raise Problem(CONFLICT, CONFLICT.example, headers={"Retry-After": "1"})
     if isinstance(begun, writes.Answered):
+        count(request, caller)
         headers = {"Idempotency-Replayed": "true"}
         return Response(begun.body, begun.status, headers, "application/json")
     try:

@@ -22,6 +22,7 @@ from training.encoder import OFFLINE, load_encoder
 from training.pipeline import STEPS, Run, run_step
 from training.recipe import Recipe
 from training.registry import install
+from training.suspects import write_suspects
 
 app = typer.Typer(help="Train a model: raw feedback and labels in, a verified bundle out.", no_args_is_help=True)
 
@@ -110,6 +111,21 @@ def ablation(
         scores = row.get("dev", row["tickets_dev"])
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
         typer.echo(f"{row['name']:32}{row['texts']:6}  {numbers}")
+
+
+@app.command()
+def suspects(
+    run_folder: Annotated[Path, typer.Argument(help="A run whose data set is done.", show_default=False)],
+    source: Annotated[str, typer.Argument(help="Which labels, for instance annotations/train_3.", show_default=False)],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A bundle that was not trained on them; the cross-validated TF-IDF baseline if not given."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines.")] = Path("suspects.jsonl"),
+) -> None:
+    """Find labels that are probably wrong, to be read again (cleanlab)."""
+    count = write_suspects(run_folder, source, model, output)
+    typer.echo(f"{count} labels to read again in {output}")
 
 
 @app.command()

@@ -73,6 +73,20 @@ async def recognise(request: Request) -> Caller | None:
     return await gatekeeper.recognise(token.strip()) if scheme.lower() == "bearer" else None
 
 
+def count(request: Request, caller: Caller) -> None:
+    """Hold a request against the caller's rate limit. Raises Problem (429)."""
+    limit: RateLimit = request.app.state.rate_limit
+    allowance = limit.take(caller.key_id)
+    request.state.headers.update(allowance.headers)
+    if not allowance.passes:
+        settings: Settings = request.app.state.settings
+        raise Problem(
+            TOO_MANY,
+            f"The key {caller.name!r} may send {settings.rate_limit_per_minute} requests a minute; try again after "
+            f"the {allowance.headers['Retry-After']} seconds of Retry-After.",
+        )
+
+
 def requires(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
     """A dependency: the caller, whose key must have `scope`. Raises Problem (401, 403, 429)."""
 
@@ -83,16 +97,7 @@ def requires(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
         if found is None:
             raise Problem(UNAUTHENTICATED, UNAUTHENTICATED.example, headers={"WWW-Authenticate": "Bearer"})
         request.state.key = found.key_id
-        limit: RateLimit = request.app.state.rate_limit
-        allowance = limit.take(found.key_id)
-        request.state.headers.update(allowance.headers)
-        if not allowance.passes:
-            settings: Settings = request.app.state.settings
-            raise Problem(
-                TOO_MANY,
-                f"The key {found.name!r} may send {settings.rate_limit_per_minute} requests a minute; try again after "
-                f"the {allowance.headers['Retry-After']} seconds of Retry-After.",
-            )
+        count(request, found)
         if scope not in found.scopes:
             raise Problem(
                 FORBIDDEN,

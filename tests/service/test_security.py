@@ -135,6 +135,15 @@ def test_a_key_that_sends_too_much_is_told_when_to_come_back(serve: Any) -> None
         assert client.get("/healthz").status_code == 200
 
 
+def test_an_answer_given_again_counts_as_well(serve: Any) -> None:
+    with serve(rate_limit_per_minute=3) as client:
+        sent = {"id": "T-1", "text": "说好三天到货,十天了还没发"}
+        headers = {"Idempotency-Key": "once"}
+        answers = [client.post("/v1/tickets", json=sent, headers=headers) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert answers[1].headers["Idempotency-Replayed"] == "true"
+
+
 def test_each_key_has_an_allowance_of_its_own_that_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("service.rate_limit.monotonic", lambda: now[0])

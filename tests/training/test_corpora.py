@@ -154,6 +154,18 @@ def test_no_annotated_text_stands_in_two_files() -> None:
     assert len(set.union(*texts)) == sum(map(len, texts))
 
 
+def test_each_correction_changes_a_training_label_and_says_why() -> None:
+    folder = ROOT / "data/annotations"
+    lines = [line for name in ROUNDS for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+    given = {row["id"]: row["labels"] for row in map(json.loads, lines)}
+    for line in (folder / "corrections.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        right, wrong = (parse_labels(TAXONOMY, labels) for labels in (row["labels"], given[row["id"]]))
+        assert right
+        assert all(right[head] != wrong[head] for head in right)
+        assert row["reason"]
+
+
 def test_native_labels_allow_grades_and_the_public_test_is_fixed_by_hash() -> None:
     def record(corpus: str, native: str, sha: str = "00000014" + "0" * 8) -> Record:
         return Record(f"{corpus}:1", sha, "d", native, "t")

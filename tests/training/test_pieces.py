@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
+from fankui.decisions import Decider, neutral_calibration
 from fankui.taxonomy import Taxonomy
 from training.comparison import snownlp_polarity
 from training.datasheet import datasheet, distinct
@@ -17,6 +18,7 @@ from training.dropout import POOL, PooledDropout, make_cheap
 from training.evaluate import Answers, confusions
 from training.losses import distillation_loss
 from training.model import head_shapes, keep_units
+from training.suspects import suspects
 
 ROOT = Path(__file__).parents[2]
 TAXONOMY = Taxonomy.load(ROOT / "data/taxonomy.yaml")
@@ -50,6 +52,25 @@ def test_units_that_say_nothing_are_dropped_and_the_answer_stays() -> None:
     keep_units(encoder, [batch], 7)
     assert encoder.encoder.layer[0].intermediate.dense.out_features == encoder.config.intermediate_size == 7
     assert torch.allclose(encoder(**batch).last_hidden_state, before, atol=1e-6)
+
+
+def test_labels_that_the_predictions_contradict_are_found() -> None:
+    generator = np.random.default_rng(0)
+    decider = Decider(TAXONOMY, neutral_calibration(TAXONOMY))
+    true = decider.decide(generator.normal(0, 2, (600, TAXONOMY.width)))
+    probability = decider.probabilities(true * 6.0 - 3 + generator.normal(0, 0.5, true.shape))
+    gold, wrong = true.copy(), range(0, 600, 30)
+    cause, request = (columns for head, columns in TAXONOMY.slices() if head.id in ("cause", "request"))
+    for row in wrong:
+        gold[row, cause.start] ^= True
+        gold[row, request] = np.roll(gold[row, request], 1)
+    found = list(suspects(gold, probability, decider.choose(probability), TAXONOMY))
+    for head in ("cause", "request"):
+        rows = {item.row for item in found if item.head == head}
+        assert rows <= set(wrong)
+        assert len(rows) >= 0.9 * len(wrong)
+    first = next(item for item in found if item.head == "request")
+    assert first.given != first.likelier == (TAXONOMY.head("request").label_ids[true[first.row, request].argmax()],)
 
 
 def test_texts_are_taken_from_all_domains_in_turn_until_one_is_empty() -> None:

@@ -8,10 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fankui import Tagger, Tags
 from fankui.bundle import Bundle
 from training.ablation import Plan, Variant, ablate
+from training.cli import app
 from training.model import MultiHeadClassifier
 from training.pipeline import PipelineError, Run, run_step
 from training.recipe import Finetuning, Recipe
@@ -109,3 +111,14 @@ def test_the_ablation_plan_at_hand_names_real_options() -> None:
     plan = Plan.load(ROOT / "training/recipes/ablation.yaml")
     for variant in plan.variants:
         Finetuning.model_validate(plan.finetuning.model_dump() | variant.finetuning)
+
+
+def test_doubtful_training_labels_are_listed_with_their_texts(tiny_run: Path, tmp_path: Path) -> None:
+    for number, model in enumerate((None, tiny_run / "bundle")):
+        output = tmp_path / f"{number}.jsonl"
+        command = ["suspects", str(tiny_run), "tickets/train", "-o", str(output)]
+        result = CliRunner().invoke(app, command + (["--model", str(model)] if model else []))
+        assert result.exit_code == 0, result.output
+        rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+        assert rows
+        assert all(row["text"] and row["given"] != row["likelier"] for row in rows)
