@@ -66,6 +66,8 @@ async def stream(port: int, rate: float, seconds: float, tickets: Iterator[bytes
     running: set[asyncio.Task[None]] = set()
 
     async def request(connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], body: bytes) -> None:
+        if connection[0].at_eof():  # The server has closed it for idleness, which every client must expect.
+            connection = await asyncio.open_connection("127.0.0.1", port)
         started = perf_counter()
         try:
             status = await one(*connection, _HEAD, body)
