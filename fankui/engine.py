@@ -61,8 +61,8 @@ class Tagger:
         # One core a call and several calls at once: cores that share a call spend much of it waiting for each other.
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        self._workers = threads or usable_cores()
-        self._pool = ThreadPoolExecutor(self._workers, "tagger") if self._workers > 1 else None
+        workers = threads or usable_cores()
+        self._pool = ThreadPoolExecutor(workers, "tagger") if workers > 1 else None
         self.bundle = bundle
         self.session = ort.InferenceSession(str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"])
         self.tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))

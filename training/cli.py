@@ -121,11 +121,14 @@ def suspects(
         Path | None,
         typer.Option(help="A bundle that was not trained on them; the cross-validated TF-IDF baseline if not given."),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines.")] = Path("suspects.jsonl"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="JSON lines; suspects.jsonl in the run if not given.")
+    ] = None,
 ) -> None:
     """Find labels that are probably wrong, to be read again (cleanlab)."""
-    count = write_suspects(run_folder, source, model, output)
-    typer.echo(f"{count} labels to read again in {output}")
+    target = output or run_folder / "suspects.jsonl"
+    count = write_suspects(run_folder, source, model, target)
+    typer.echo(f"{count} labels to read again in {target}")
 
 
 @app.command()

@@ -68,7 +68,10 @@ def write_suspects(run_folder: Path, source: str, model: Path | None, output: Pa
     recipe = Recipe.model_validate_json((run_folder / "recipe.json").read_text(encoding="utf-8"))
     taxonomy = Taxonomy.load(recipe.data.taxonomy)
     labelled = load_from_disk(str(run_folder / "dataset"))["train"]
-    labelled = labelled.select([row for row, name in enumerate(labelled["source"][:]) if name == source])
+    # Each text once: a second copy (`ticket_copies`) would be fitted on while the first is predicted.
+    first = {record: row for row, record in reversed([*enumerate(labelled["id"][:])])}
+    sources = labelled["source"][:]
+    labelled = labelled.select(sorted(row for row in first.values() if sources[row] == source))
     texts, targets = labelled["text"][:], np.asarray(labelled["targets"][:], np.float32)
     if model:
         tagger = Tagger.load(model)

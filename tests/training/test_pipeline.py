@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from datasets import DatasetDict, concatenate_datasets, load_from_disk
 from typer.testing import CliRunner
 
 from fankui import Tagger, Tags
@@ -113,12 +114,15 @@ def test_the_ablation_plan_at_hand_names_real_options() -> None:
         Finetuning.model_validate(plan.finetuning.model_dump() | variant.finetuning)
 
 
-def test_doubtful_training_labels_are_listed_with_their_texts(tiny_run: Path, tmp_path: Path) -> None:
-    for number, model in enumerate((None, tiny_run / "bundle")):
-        output = tmp_path / f"{number}.jsonl"
-        command = ["suspects", str(tiny_run), "tickets/train", "-o", str(output)]
-        result = CliRunner().invoke(app, command + (["--model", str(model)] if model else []))
+def test_doubtful_training_labels_are_listed_once_with_their_texts(tiny_run: Path, tmp_path: Path) -> None:
+    dataset = load_from_disk(str(tiny_run / "dataset"))
+    DatasetDict({"train": concatenate_datasets([dataset["train"]] * 2)}).save_to_disk(tmp_path / "dataset")
+    shutil.copy(tiny_run / "recipe.json", tmp_path)
+    for model in (None, tiny_run / "bundle"):
+        command = ["suspects", str(tmp_path), "tickets/train"] + (["--model", str(model)] if model else [])
+        result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
-        rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in (tmp_path / "suspects.jsonl").read_text(encoding="utf-8").splitlines()]
         assert rows
+        assert len({(row["id"], row["head"]) for row in rows}) == len(rows)
         assert all(row["text"] and row["given"] != row["likelier"] for row in rows)
