@@ -80,12 +80,14 @@ def detect_encoding(path: Path) -> str:
     candidates: tuple[str, ...] = ("gb18030", "cp950", "big5hkscs")
     if head.count(0) > len(head) // 100:  # ASCII in UTF-16, or no text at all
         candidates = ("utf-16-le", "utf-16-be")
-    fitting = [encoding for encoding in candidates if _decodes(path, encoding) is None]
+    faults = {encoding: _decodes(path, encoding) for encoding in candidates}
+    fitting = [encoding for encoding, fault in faults.items() if fault is None]
     if candidates[0] == "utf-16-le":
         fitting = [encoding for encoding in fitting if _frequent_share(head, encoding) > 0.05]
     if not fitting:
+        furthest = max(utf8_fault, *(fault or 0 for fault in faults.values()))
         raise EncodingError(
-            f"{path.name} is not text in UTF-8, UTF-16, GB18030 or Big5: byte {utf8_fault} fits none of them. "
+            f"{path.name} is not text in UTF-8, UTF-16, GB18030 or Big5: byte {furthest} fits none of them. "
             f"Save it as UTF-8 or as .xlsx."
         )
     return max(fitting, key=lambda encoding: _frequent_share(head, encoding))

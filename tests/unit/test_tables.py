@@ -60,6 +60,7 @@ def test_the_encodings_that_excel_and_chinese_systems_write_are_told_apart(
     [
         (b"PK\x03\x04 rest of an xlsx", "is an Excel or zip file"),
         (bytes(range(256)) * 8, "byte 128 fits none of them"),
+        ("编号,内容\n".encode("gb18030") + b"1,\xff\n", "byte 12 fits none of them"),
         (b"\xff\xfe\x00\xd8\x00\xd8\x41\x00", "marked as utf-16 but byte"),
         (b"", "is empty"),
         (b"id,text\n", "no row below its header"),
