@@ -25,7 +25,7 @@ from pathlib import Path
 from time import perf_counter
 
 import psutil
-from serve import FANKUI, drive, free_port, one, read_texts, server
+from serve import FANKUI, drive, free_port, read_texts, server
 
 TIMEOUT_SECONDS = 30
 CONNECTIONS = 1_500
@@ -54,6 +54,19 @@ def bodies(texts: Sequence[str], prefix: str) -> Iterator[bytes]:
     for number in itertools.count():
         ticket = {"id": f"{prefix}-{number}", "text": texts[number % len(texts)]}
         yield json.dumps(ticket, ensure_ascii=False).encode()
+
+
+async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, body: bytes) -> int:
+    """Send a request and read its answer; returns the status."""
+    writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    status = int((await reader.readuntil(b"\r\n")).split(b" ", 2)[1])
+    length = 0
+    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    await reader.readexactly(length)
+    return status
 
 
 async def stream(port: int, rate: float, seconds: float, tickets: Iterator[bytes], process: psutil.Process) -> Seen:
@@ -129,7 +142,7 @@ def main() -> None:
             children = psutil.Process(os.getpid()).children()
             (process,) = [child for child in children if "serve" in child.cmdline()]
             first = [body for body, _ in zip(bodies(texts, "first"), range(20_000), strict=False)]
-            capacity = asyncio.run(drive(port, "/v1/tickets", first, 64, 15)).rate
+            capacity = drive(port, "/v1/tickets", first, 64, 15).rate
             print(f"capacity {capacity:.1f} tickets/s with 64 connections; {os.cpu_count()} cores")
             if options.what == "overload":
                 seen = asyncio.run(stream(port, 10 * capacity, options.seconds, bodies(texts, "over"), process))

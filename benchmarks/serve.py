@@ -6,16 +6,16 @@
 Each server runs as a process of its own on the same cores, one after the other, and gets the same texts: the own
 tickets, or a sample of the corpora with their mixed lengths. `--pipeline` and `--infinity` name a Python that has
 `torch transformers fastapi uvicorn`, or `infinity-emb[server,torch]`; they serve a BERT classifier of the released
-model's shape (random weights: speed does not depend on them). Ratios are against the bare engine.
+model's shape (random weights: speed does not depend on them). Ratios are against the bare engine. The client is wrk.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import random
+import shutil
 import socket
 import statistics
 import subprocess
@@ -44,16 +44,12 @@ WARM_UP_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Load:
-    """What a server did under load: answers a second, and the latencies in seconds."""
+    """What a server did under load: answers a second, median and 99th percentile of the latency in seconds."""
 
     rate: float
-    latencies: list[float]
+    p50: float
+    p99: float
     refused: int
-
-    def quantile(self, share: float) -> float:
-        """Latency that `share` of the requests stayed under."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def read_texts(corpora: Path | None, count: int = 4_000) -> list[str]:
@@ -87,45 +83,47 @@ def bare_engine(texts: Sequence[str], seconds: float, at_once: int) -> Load:
         if started - begun > WARM_UP_SECONDS:
             latencies.append(perf_counter() - started)
             done += len(groups[turn % len(groups)])
-    return Load(done / seconds, latencies, 0)
+    cuts = statistics.quantiles(latencies, n=100)
+    return Load(done / seconds, cuts[49], cuts[98], 0)
 
 
-async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, body: bytes) -> int:
-    """Send a request and read its answer; returns the status."""
-    writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-    status = int((await reader.readuntil(b"\r\n")).split(b" ", 2)[1])
-    length = 0
-    while (line := await reader.readuntil(b"\r\n")) != b"\r\n":
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(value)
-    await reader.readexactly(length)
-    return status
+# Runs inside wrk: the bodies in turn, beginning with number `start`; then a line of JSON about all of it.
+WRK = """
+local bodies, turn = {}, START
+for line in io.lines("BODIES") do bodies[#bodies + 1] = line end
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+function request()
+  turn = turn + 1
+  return wrk.format(nil, nil, nil, bodies[(turn - 1) % #bodies + 1])
+end
+function done(summary, latency)
+  io.write(string.format('\\n{"requests": %d, "refused": %d, "broken": %d, "seconds": %f, "p50": %f, "p99": %f}\\n',
+    summary.requests, summary.errors.status,
+    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout,
+    summary.duration / 1e6, latency:percentile(50) / 1e6, latency:percentile(99) / 1e6))
+end
+"""
 
 
-async def drive(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Keep `connections` requests under way; a client as light as Python allows."""
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
-    latencies: list[float] = []
-    turn = refused = 0
-    begun = perf_counter()
-    measured_from, until = begun + WARM_UP_SECONDS, begun + WARM_UP_SECONDS + seconds
-
-    async def connection() -> None:
-        nonlocal turn, refused
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while (started := perf_counter()) < until:
-            body, turn = bodies[turn % len(bodies)], turn + 1
-            status = await one(reader, writer, head, body)
-            if started >= measured_from:
-                if status == 200:
-                    latencies.append(perf_counter() - started)
-                else:
-                    refused += 1
-        writer.close()
-
-    await asyncio.gather(*(connection() for _ in range(connections)))
-    return Load(len(latencies) / seconds, latencies, refused)
+def drive(port: int, path: str, bodies: Sequence[bytes], connections: int, seconds: float) -> Load:
+    """Keep `connections` requests under way with wrk, one thread of it; the first WARM_UP_SECONDS do not count."""
+    wrk = shutil.which("wrk")
+    if not wrk:
+        raise SystemExit("This benchmark needs wrk (https://github.com/wg/wrk; Debian: apt-get install wrk).")
+    with tempfile.TemporaryDirectory() as folder:
+        lines, script = Path(folder, "bodies"), Path(folder, "script.lua")
+        lines.write_bytes(b"\n".join(bodies) + b"\n")
+        found: dict[str, float] = {}
+        for start, length in ((0, WARM_UP_SECONDS), (len(bodies) // 2, seconds)):
+            script.write_text(WRK.replace("START", str(start)).replace("BODIES", str(lines)))
+            call = [wrk, "-t1", f"-c{connections}", f"-d{length:.0f}s", "--timeout", "60s", "-s", str(script)]
+            told = subprocess.run([*call, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
+            found = json.loads(told.stdout.strip().splitlines()[-1])
+        if found["broken"] or not found["requests"]:
+            raise SystemExit(f"{found['requests']:.0f} answers, {found['broken']:.0f} connections broke.")
+    answered = found["requests"] - found["refused"]
+    return Load(answered / found["seconds"], found["p50"], found["p99"], int(found["refused"]))
 
 
 @contextmanager
@@ -206,7 +204,7 @@ def main() -> None:
                         json.dumps({"id": f"{number}-{n}", "text": texts[n % len(texts)]}, ensure_ascii=False).encode()
                         for n in range(200_000)
                     ]
-                loads[number] = asyncio.run(drive(port, path, bodies, number, options.seconds))
+                loads[number] = drive(port, path, bodies, number, options.seconds)
         return loads
 
     with tempfile.TemporaryDirectory() as folder:
@@ -223,8 +221,7 @@ def main() -> None:
             command = [options.pipeline, "-c", PIPELINE, str(bundle), str(port), str(LAYERS)]
             with server(command, port, "/ready", {}):
                 rows["FastAPI + transformers pipeline"] = {
-                    number: asyncio.run(drive(port, "/classify", plain, number, options.seconds))
-                    for number in options.connections
+                    number: drive(port, "/classify", plain, number, options.seconds) for number in options.connections
                 }
         if options.infinity:
             rows["infinity-emb, torch"] = _infinity(options, folder, bundle, texts)
@@ -251,25 +248,18 @@ def _infinity(options: argparse.Namespace, folder: str, bundle: Path, texts: Seq
     executable = str(Path(options.infinity).with_name("infinity_emb"))
     command = [executable, "v2", "--model-id", model, "--served-model-name", "m", "--port", str(port)]
     with server([*command, "--engine", "torch", "--device", "cpu", "--no-bettertransformer"], port, "/health", {}):
-        return {
-            number: asyncio.run(drive(port, "/classify", bodies, number, options.seconds))
-            for number in options.connections
-        }
+        return {number: drive(port, "/classify", bodies, number, options.seconds) for number in options.connections}
 
 
 def _print(rows: dict[str, dict[int, Load]]) -> None:
     bare_rate = max(load.rate for name, loads in rows.items() if name.startswith("bare") for load in loads.values())
-    bare_median = rows["bare engine, one text a call"][1].quantile(0.5)
+    bare_median = rows["bare engine, one text a call"][1].p50
     print(f"{'':44} {'conn.':>5} {'req/s':>8} {'× bare':>7} {'p50 ms':>8} {'× bare':>7} {'p99/p50':>8} {'refused':>8}")
     for name, loads in rows.items():
         for connections, load in loads.items():
-            if not load.latencies:
-                print(f"{name:44} {connections:5} no answers, {load.refused} refused")
-                continue
-            middle, slow = load.quantile(0.5), load.quantile(0.99)
             print(
-                f"{name:44} {connections:5} {load.rate:8.1f} {load.rate / bare_rate:7.2f} {middle * 1000:8.1f} "
-                f"{middle / bare_median:7.2f} {slow / middle:8.2f} {load.refused:8}"
+                f"{name:44} {connections:5} {load.rate:8.1f} {load.rate / bare_rate:7.2f} {load.p50 * 1000:8.1f} "
+                f"{load.p50 / bare_median:7.2f} {load.p99 / load.p50:8.2f} {load.refused:8}"
             )
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from fankui.encodings import UNREADABLE
 from fankui.engine import Tagger
 from fankui.errors import FankuiError
 from fankui.tables import Row, Table, open_table, plain
@@ -30,6 +31,7 @@ MAX_CHARACTERS = 20_000
 
 SEPARATOR = "|"
 _SHORTENED = f"Excel 单元格只能容纳 {EXCEL_CHARACTERS} 个字符,已截短 / shortened to what an Excel cell can hold"
+_DAMAGED = f"有无法读出的字符({UNREADABLE}) / some characters could not be read ({UNREADABLE})"
 _TOO_LONG = f"只读了前 {MAX_CHARACTERS} 个字符 / only the first {MAX_CHARACTERS} characters were read"
 
 
@@ -44,6 +46,8 @@ class Summary:
     rows: int = 0
     untaggable: int = 0
     untaggable_rows: list[int] = field(default_factory=list)
+    damaged: int = 0
+    """Rows whose text holds characters that could not be read."""
     needs_review: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     no_cause: int = 0
@@ -64,6 +68,7 @@ class Summary:
                 self.untaggable_rows.append(self.rows)
             return
         self.needs_review += answer["needs_review"]
+        self.damaged += answer.get("note") == _DAMAGED
         for head in taxonomy.heads:
             value = answer[head.field]
             items = value if isinstance(value, list) else [value]
@@ -213,7 +218,7 @@ def _answer(
         ids = [_id_of(row) for row in chunk]
         texts = [table.text_of(row) if row.fault is None else "" for row in chunk]
         tagged = tagger.tag([text[:MAX_CHARACTERS] for text in texts], ids=ids)
-        lines = [_line(answer, row, len(text)) for answer, row, text in zip(tagged, chunk, texts, strict=True)]
+        lines = [_line(answer, row, text) for answer, row, text in zip(tagged, chunk, texts, strict=True)]
         answers.write("".join(lines))
         answers.flush()
         done += len(chunk)
@@ -225,11 +230,13 @@ def _id_of(row: Row) -> str | None:
     return None if value is None else str(plain(value))
 
 
-def _line(answer: Tags | Untaggable, row: Row, length: int) -> str:
+def _line(answer: Tags | Untaggable, row: Row, text: str) -> str:
     if row.fault is not None:
         answer = Untaggable(id=answer.id, note=row.fault)
-    elif length > MAX_CHARACTERS and isinstance(answer, Tags):
+    elif isinstance(answer, Tags) and len(text) > MAX_CHARACTERS:
         answer = answer.model_copy(update={"note": _TOO_LONG})
+    elif isinstance(answer, Tags) and UNREADABLE in text:
+        answer = answer.model_copy(update={"note": _DAMAGED})
     return answer.model_dump_json() + "\n"
 
 

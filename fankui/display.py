@@ -75,6 +75,8 @@ def render_summary(summary: Summary, taxonomy: Taxonomy) -> RenderableType:
         first = "、".join(str(row) for row in summary.untaggable_rows[:5])
         more = " …" if summary.untaggable > 5 else ""
         lines.append(f"无法分类 {summary.untaggable:,} 条(第 {first}{more} 行,原因见 note 列)")
+    if summary.damaged:
+        lines.append(f"有无法读出的字符 {summary.damaged:,} 条,原因见 note 列;请检查文件的编码")
     return Group(*parts, Text("\n".join(lines)))
 
 

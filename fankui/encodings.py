@@ -14,6 +14,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+UNREADABLE = "\ufffd"
+"""Stands for bytes that are no character in the file's encoding."""
 _BINARY = (
     (b"PK\x03\x04", "an Excel or zip file"),
     (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)"),
@@ -23,6 +25,8 @@ _BINARY = (
     (b"\xff\xd8\xff", "a picture"),
 )
 _CHUNK = 1 << 20
+_MOST_DAMAGE = 0.005
+"""Which share of its characters may be unreadable before a file counts as no text in that encoding."""
 # Characters that are frequent in running text of either script: they tell GB18030 from Big5, whose bytes overlap.
 _FREQUENT = frozenset(
     "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小"
@@ -34,7 +38,7 @@ class EncodingError(FankuiError):
     """A file is not text, or in no known encoding."""
 
 
-def _decodes(path: Path, encoding: str) -> int | None:
+def _first_fault(path: Path, encoding: str) -> int | None:
     """None when the whole file decodes, else the byte offset of the first fault."""
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     offset = 0
@@ -53,6 +57,18 @@ def _decodes(path: Path, encoding: str) -> int | None:
     return None
 
 
+def _damage(path: Path, encoding: str) -> float:
+    """The share of characters that are unreadable in an encoding."""
+    if _first_fault(path, encoding) is None:  # what stands for unreadable ones may be written in the file itself
+        return 0.0
+    characters = unreadable = 0
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        while chunk := file.read(_CHUNK):
+            characters += len(chunk)
+            unreadable += chunk.count(UNREADABLE)
+    return unreadable / max(1, characters)
+
+
 def _frequent_share(sample: bytes, encoding: str) -> float:
     text = sample.decode(encoding, "ignore")
     return sum(character in _FREQUENT for character in text) / max(1, len(text))
@@ -61,7 +77,8 @@ def _frequent_share(sample: bytes, encoding: str) -> float:
 def detect_encoding(path: Path) -> str:
     """A Python codec name: UTF-8, UTF-16/32 (with a mark, or plainly recognisable), GB18030 or Big5.
 
-    Raises EncodingError that names the first byte which is not text.
+    A few bytes may not fit; whoever reads the file should have them replaced (`errors="replace"`). Raises EncodingError
+    that names the first byte which is not text.
     """
     with path.open("rb") as file:
         head = file.read(1 << 16)
@@ -70,24 +87,24 @@ def detect_encoding(path: Path) -> str:
             raise EncodingError(f"{path.name} is {kind}, not text as its name promises; convert it.")
     for mark, encoding in _BOMS:
         if head.startswith(mark):
-            fault = _decodes(path, encoding)
-            if fault is not None:
+            if _damage(path, encoding) > _MOST_DAMAGE:
+                fault = _first_fault(path, encoding)
                 raise EncodingError(f"{path.name} is marked as {encoding} but byte {fault} does not fit; save it anew.")
             return encoding
-    utf8_fault = _decodes(path, "utf-8")
-    if utf8_fault is None:
+    if not _damage(path, "utf-8"):
         return "utf-8"
-    candidates: tuple[str, ...] = ("gb18030", "cp950", "big5hkscs")
+    candidates: tuple[str, ...] = ("utf-8", "gb18030", "cp950", "big5hkscs")
     if head.count(0) > len(head) // 100:  # ASCII in UTF-16, or no text at all
         candidates = ("utf-16-le", "utf-16-be")
-    faults = {encoding: _decodes(path, encoding) for encoding in candidates}
-    fitting = [encoding for encoding, fault in faults.items() if fault is None]
+    damage = {encoding: _damage(path, encoding) for encoding in candidates}
+    share = {encoding: _frequent_share(head, encoding) for encoding in candidates}
+    fitting = [encoding for encoding in candidates if damage[encoding] <= _MOST_DAMAGE]
     if candidates[0] == "utf-16-le":
-        fitting = [encoding for encoding in fitting if _frequent_share(head, encoding) > 0.05]
+        fitting = [encoding for encoding in fitting if share[encoding] > 0.05]
     if not fitting:
-        furthest = max(utf8_fault, *(fault or 0 for fault in faults.values()))
+        furthest = max(_first_fault(path, encoding) or 0 for encoding in ("utf-8", *candidates))
         raise EncodingError(
             f"{path.name} is not text in UTF-8, UTF-16, GB18030 or Big5: byte {furthest} fits none of them. "
             f"Save it as UTF-8 or as .xlsx."
         )
-    return max(fitting, key=lambda encoding: _frequent_share(head, encoding))
+    return max(fitting, key=lambda encoding: (share[encoding], -damage[encoding]))

@@ -144,7 +144,7 @@ def _unique(names: Sequence[Any]) -> tuple[str, ...]:
 
 def _csv_lines(path: Path, encoding: str, delimiter: str) -> Iterator[list[str]]:
     """Records with content, header first. A blank line is a record only in a table of one column."""
-    with path.open(encoding=encoding, newline="") as file:
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
         width = 0
         reader = csv.reader(file, delimiter=delimiter)
         for record in reader:
@@ -157,7 +157,7 @@ def _csv_lines(path: Path, encoding: str, delimiter: str) -> Iterator[list[str]]
 
 def _refuse_open_quote(path: Path, encoding: str, delimiter: str) -> None:
     """A quotation mark that is never closed would swallow all rows below it."""
-    with path.open(encoding=encoding, newline="") as file:
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         line = 1
         while True:
@@ -176,7 +176,7 @@ def _refuse_open_quote(path: Path, encoding: str, delimiter: str) -> None:
 
 def _survey_csv(path: Path) -> tuple[tuple[str, ...], int, str, str]:
     encoding = detect_encoding(path)
-    with path.open(encoding=encoding, newline="") as file:
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
         header_line = file.readline()
     delimiter = max(",\t;|", key=header_line.count) if path.suffix.lower() != ".tsv" else "\t"
     if delimiter not in header_line:
@@ -245,7 +245,7 @@ def _read_sheet(table: Table) -> Iterator[Row]:
 
 
 def _json_records(path: Path, encoding: str) -> Iterator[Row]:
-    with path.open(encoding=encoding, newline="\n") as file:
+    with path.open(encoding=encoding, errors="replace", newline="\n") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

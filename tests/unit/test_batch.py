@@ -86,6 +86,16 @@ def test_other_encodings_are_tagged_alike(tagger: Tagger, tmp_path: Path, encodi
     assert detect_encoding(tmp_path / "a.out.csv") == "utf-8-sig"
 
 
+def test_a_row_with_a_damaged_byte_is_tagged_and_says_so(tagger: Tagger, tmp_path: Path) -> None:
+    rows = [f"{n},送货太慢了,等了{n}天还没有到,打电话也没人接".encode() for n in range(30)]
+    rows[7] = rows[7].replace("送".encode(), b"\xe9\xff", 1)
+    (tmp_path / "in.csv").write_bytes(b"id,text\n" + b"\n".join(rows) + b"\n")
+    summary = tag_table(tmp_path / "in.csv", tmp_path / "out.csv", tagger)
+    assert (summary.rows, summary.untaggable, summary.damaged) == (30, 0, 1)
+    notes = [row.values["note"] for row in open_table(tmp_path / "out.csv").rows()]
+    assert "could not be read" in notes[7] and not any(notes[:7] + notes[8:])
+
+
 def test_an_interrupted_run_resumes_where_it_stopped(tagger: Tagger, tmp_path: Path) -> None:
     texts = [f"第{n}条,送货太慢" for n in range(30)]
     source, target = _csv(tmp_path / "in.csv", texts), tmp_path / "out.csv"

@@ -73,6 +73,21 @@ def test_what_is_not_a_text_table_is_refused_with_the_reason(tmp_path: Path, con
         open_table(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "big5"])
+def test_a_file_with_few_damaged_bytes_is_read_all_the_same(tmp_path: Path, encoding: str) -> None:
+    rows = "".join(f"{n},說好三天到貨{n}天了還沒有人管客服電話也打不通\n" for n in range(200))
+    content = ("編號,內容\n" + rows).encode(encoding)
+    character = "人".encode(encoding.removesuffix("-sig"))
+    place = content.index(character, len(content) // 2)
+    path = tmp_path / "feedback.csv"
+    path.write_bytes(content[:place] + b"\xff" + content[place + len(character) :])
+    assert detect_encoding(path) == ("cp950" if encoding == "big5" else encoding)
+    texts = _texts(open_table(path))
+    damaged = [text for text in texts if "\ufffd" in text]
+    assert len(texts) == 200 and len(damaged) == 1
+    assert damaged[0].startswith("說好三天到貨") and damaged[0].endswith("電話也打不通")
+
+
 def test_a_wrong_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="There is no file"):
         open_table(tmp_path / "absent.csv")
