@@ -116,7 +116,7 @@ def tell(seen: Seen, seconds: float) -> None:
             middle, slow = quantile(values, 0.5) * 1000, quantile(values, 0.99) * 1000
             print(f"{name}: {len(values) / seconds:.1f}/s, p50 {middle:.0f} ms, p99 {slow:.0f} ms")
     half = len(seen.megabytes) // 2
-    if half:
+    if half > 1:
         first = statistics.mean(seen.megabytes[max(1, half // 5) : half])
         last = statistics.mean(seen.megabytes[half:])
         growth = last / first - 1
