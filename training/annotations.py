@@ -12,8 +12,8 @@ from fankui.errors import FankuiError
 from fankui.taxonomy import Head, Taxonomy, TaxonomyError
 from training.corpora import Record
 
-ROUNDS = ("train.jsonl", "train_2.jsonl", "train_3.jsonl")
-"""The files of training labels: the first annotation round, and the second, larger one."""
+ROUNDS = ("train.jsonl", "train_2.jsonl", "train_3.jsonl", "train_4.jsonl")
+"""The files of training labels, one an annotation round."""
 
 Labels = dict[str, tuple[int, ...]]
 """Head id → indices of the labels that hold: one for single and ordinal heads, any number for multi heads."""
