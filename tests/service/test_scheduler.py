@@ -146,26 +146,6 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     run(scenario, max_texts=3)
 
 
-def test_a_text_that_is_expected_has_its_place() -> None:
-    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
-        first = await busy(engine, scheduler)
-        with scheduler.expecting(), scheduler.expecting():
-            with pytest.raises(OverloadedError):
-                await scheduler.tag(["late"], [None])
-            with pytest.raises(OverloadedError), scheduler.expecting():
-                pass
-        tasks = [asyncio.create_task(scheduler.tag([text], [None], admitted=True)) for text in ("a", "b")]
-        while scheduler.waiting < 2:
-            await asyncio.sleep(0)
-        with pytest.raises(OverloadedError):
-            scheduler.admit(1)
-        engine.go_on.set()
-        await asyncio.gather(first, *tasks)
-        scheduler.admit(2)
-
-    run(scenario, max_texts=2)
-
-
 def test_only_what_needs_the_model_is_refused_at_the_door() -> None:
     async def scenario(engine: Engine, scheduler: Scheduler) -> None:
         passed: list[str] = []
