@@ -91,7 +91,7 @@ def detect_encoding(path: Path) -> str:
                 fault = _first_fault(path, encoding)
                 raise EncodingError(f"{path.name} is marked as {encoding} but byte {fault} does not fit; save it anew.")
             return encoding
-    if not _damage(path, "utf-8"):
+    if _first_fault(path, "utf-8") is None:
         return "utf-8"
     candidates: tuple[str, ...] = ("utf-8", "gb18030", "cp950", "big5hkscs")
     if head.count(0) > len(head) // 100:  # ASCII in UTF-16, or no text at all
