@@ -22,6 +22,7 @@ from service import metrics as readings
 from service import problem
 from service.admission import Admission
 from service.api import classify, models, replies, reviews, system, taxonomy, tickets, webhooks
+from service.api.deps import Parts
 from service.auth import Gatekeeper
 from service.body_limit import BodyLimit
 from service.inference import Inference
@@ -61,7 +62,7 @@ class _Service(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             document["components"]["schemas"].update(problem.schemas())
-            if self.state.settings.development:  # No key is asked for, so the document asks for none.
+            if self.state.parts.settings.development:  # No key is asked for, so the document asks for none.
                 del document["components"]["securitySchemes"]
                 for operations in document["paths"].values():
                     for operation in operations.values():
@@ -107,14 +108,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Observe does this; asking for a tracer at each request took a tenth of the event loop's time.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.settings = settings
-    app.state.metrics = metrics
-    app.state.database = database
-    app.state.inference = inference
-    app.state.ticketing = ticketing
-    app.state.gatekeeper = Gatekeeper(database)
-    app.state.rate_limit = RateLimit(settings.rate_limit_per_minute)
-    app.state.reply_rules = ReplyRules.load()
+    app.state.parts = Parts(
+        settings=settings,
+        metrics=metrics,
+        database=database,
+        inference=inference,
+        ticketing=ticketing,
+        gatekeeper=Gatekeeper(database),
+        rate_limit=RateLimit(settings.rate_limit_per_minute),
+        reply_rules=ReplyRules.load(),
+    )
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, seconds=settings.request_timeout_seconds)
     if settings.cors_origins:
         app.add_middleware(

@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
-from service.api.deps import count, recognise
+from service.api.deps import Handler, JsonRoute, Parts, count, recognise
 from service.auth import Caller
 from service.problem import CONFLICT, KEY_REUSED, Fault, Problem
-from service.settings import Settings
 from service.store import writes
-from service.store.database import Database
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class IdempotentRoute(APIRoute):
+class IdempotentRoute(JsonRoute):
     """A route whose POST requests honour the header."""
 
-    def get_route_handler(self) -> _Handler:
+    def get_route_handler(self) -> Handler:
         """See APIRoute."""
         answer = super().get_route_handler()
 
@@ -45,12 +39,12 @@ class IdempotentRoute(APIRoute):
         return handler
 
 
-async def _once(request: Request, answer: _Handler, caller: Caller, key: str) -> Response:
+async def _once(request: Request, answer: Handler, caller: Caller, key: str) -> Response:
     key_id = caller.key_id
-    database: Database = request.app.state.database
-    settings: Settings = request.app.state.settings
+    parts = Parts.of(request)
+    database = parts.database
     content = hashlib.sha256(request.url.path.encode("utf-8", "surrogatepass") + b"\0" + await request.body())
-    patience = 2 * settings.request_timeout_seconds
+    patience = 2 * parts.settings.request_timeout_seconds
     begun = await database.write(
         lambda connection: writes.begin(
             connection, key_id, key, content.hexdigest(), datetime.now(UTC), patience_seconds=patience

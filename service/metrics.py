@@ -36,7 +36,10 @@ class Metrics:
         self._labels = Counter(
             "fankui_labels", "Labels given by the model.", ("head", "label"), registry=self._registry
         )
-        self._label = cache(self._labels.labels)  # The lookup in the library takes longer than counting.
+        # The lookup in the library takes longer than counting.
+        self._request = cache(self._requests.labels)
+        self._took = cache(self._latency.labels)
+        self._label = cache(self._labels.labels)
         self._classified = Counter(
             "fankui_classified",
             "Classified texts, and whether they need review.",
@@ -49,8 +52,8 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._latency.labels(route).observe(seconds)
+        self._request(method, route, str(int(status))).inc()
+        self._took(route).observe(seconds)
 
     def call(self, texts: int, _characters: int, seconds: float) -> None:
         """Count a model call."""

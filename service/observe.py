@@ -7,30 +7,29 @@ import re
 from time import perf_counter
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.metrics import Metrics
 
-log = structlog.get_logger("service.access")
+log = structlog.get_logger()
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 # W3C trace context: version, trace id, parent id, flags; all zeros mean none.
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
+_FOR_PAGES = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_SECURITY = (*_FOR_PAGES, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"))
 _ids = random.Random()  # Names, not secrets: asking the system for each costs a switch of threads under load.
 _DOCS = ("/docs", "/redoc")
 _QUIET = ("/healthz", "/readyz", "/metrics")
 
 
 class Observe:
-    """ASGI middleware, the outermost one."""
+    """ASGI middleware, the outermost one. Raw headers, because it works for every request, refused ones too."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -40,13 +39,11 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = headers.get("x-request-id", "")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = _hex(8)
-        trace = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-        trace_id, flags = (trace[1], trace[2]) if trace else (_hex(16), "00")
-        span_id = _hex(8)
+        sent: dict[bytes, bytes] = dict(scope["headers"])
+        given = _REQUEST_ID.fullmatch(sent.get(b"x-request-id", b""))
+        request_id = given[0].decode() if given else _hex(8)
+        trace = _TRACEPARENT.fullmatch(sent.get(b"traceparent", b""))
+        trace_id, flags = (trace[1].decode(), trace[2].decode()) if trace else (_hex(16), "00")
         extra: dict[str, str] = {}
         scope.setdefault("state", {})["headers"] = extra
         status, started = 0, perf_counter()
@@ -55,14 +52,14 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                answer = MutableHeaders(scope=message)
-                answer["X-Request-ID"] = request_id
-                answer["traceparent"] = f"00-{trace_id}-{span_id}-{flags}"
-                for name, value in _SECURITY.items():
-                    if name != "Content-Security-Policy" or not scope["path"].startswith(_DOCS):
-                        answer.setdefault(name, value)
-                for name, value in extra.items():
-                    answer[name] = value
+                headers = list(message.get("headers", ()))
+                own = {name for name, _ in headers}
+                security = _FOR_PAGES if scope["path"].startswith(_DOCS) else _SECURITY
+                headers += [header for header in security if header[0] not in own]
+                headers.append((b"x-request-id", request_id.encode()))
+                headers.append((b"traceparent", f"00-{trace_id}-{_hex(8)}-{flags}".encode()))
+                headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
+                message["headers"] = headers
             await send(message)
 
         structlog.contextvars.clear_contextvars()
@@ -76,6 +73,7 @@ class Observe:
             if scope["path"] not in _QUIET:
                 log.info(
                     "request",
+                    logger="service.access",
                     method=scope["method"],
                     route=route,
                     status=status,

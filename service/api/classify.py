@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import APIRouter, Body, Request, Response
 
 from fankui.tags import Tags, Untaggable
 from service import problem
 from service.api import examples
-from service.api.deps import InferenceDep, MayClassify, MetricsDep, SettingsDep, require_json, unless_gone
+from service.api.deps import JsonRoute, MayClassify, PartsDep, unless_gone
 from service.api.schemas import Batch, BatchResult, Feedback
 from service.problem import Fault, Problem
 from service.settings import MOST_ITEMS, Settings
@@ -29,7 +29,7 @@ _PROBLEMS = problem.responses(
     problem.STORE_UNAVAILABLE,
 )
 
-router = APIRouter(prefix="/v1/classify", tags=["classify"], dependencies=[Depends(require_json)])
+router = APIRouter(prefix="/v1/classify", tags=["classify"], route_class=JsonRoute)
 
 
 @router.post(
@@ -47,15 +47,13 @@ async def classify(
     feedback: Annotated[Feedback, Body(openapi_examples=examples.FEEDBACK)],
     request: Request,
     caller: MayClassify,
-    inference: InferenceDep,
-    settings: SettingsDep,
-    metrics: MetricsDep,
+    parts: PartsDep,
 ) -> Response:
-    _check([feedback], [""], settings)
-    (result,) = await unless_gone(request, inference.tag([feedback.text], [feedback.id]))
+    _check([feedback], [""], parts.settings)
+    (result,) = await unless_gone(request, parts.inference.tag([feedback.text], [feedback.id]))
     if isinstance(result, Untaggable):
         raise Problem.invalid([Fault(field="text", message=result.note)])
-    metrics.tags(result)
+    parts.metrics.tags(result)
     return _json(result)
 
 
@@ -74,16 +72,14 @@ async def classify_batch(
     batch: Annotated[Batch, Body(openapi_examples=examples.BATCH)],
     request: Request,
     caller: MayClassify,
-    inference: InferenceDep,
-    settings: SettingsDep,
-    metrics: MetricsDep,
+    parts: PartsDep,
 ) -> Response:
-    _check(batch.items, [f"items.{position}." for position in range(len(batch.items))], settings)
-    work = inference.tag([item.text for item in batch.items], [item.id for item in batch.items])
+    _check(batch.items, [f"items.{position}." for position in range(len(batch.items))], parts.settings)
+    work = parts.inference.tag([item.text for item in batch.items], [item.id for item in batch.items])
     results = await unless_gone(request, work)
     for result in results:
         if isinstance(result, Tags):
-            metrics.tags(result)
+            parts.metrics.tags(result)
     return _json(BatchResult.model_construct(results=results))
 
 

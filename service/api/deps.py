@@ -1,15 +1,19 @@
-"""What routes need, as types: a signature tells all that a route touches."""
+"""What routes need: the parts of the service, who calls, and JSON."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Response
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 
 from fankui.engine import Tagger
+from fankui.replies import ReplyRules
 from service.auth import DEVELOPER, Caller, Gatekeeper, Scope
 from service.inference import Inference
 from service.metrics import Metrics
@@ -20,92 +24,109 @@ from service.store.database import Database
 from service.ticketing import Ticketing
 
 _T = TypeVar("_T")
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _GONE = "the client closed the connection"
 
-_bearer = HTTPBearer(auto_error=False, scheme_name="API key", description="`Authorization: Bearer fk_…`")
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with, made once by the application."""
 
-async def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
+    settings: Settings
+    metrics: Metrics
+    database: Database
+    inference: Inference
+    ticketing: Ticketing
+    gatekeeper: Gatekeeper
+    rate_limit: RateLimit
+    reply_rules: ReplyRules
 
+    @classmethod
+    def of(cls, request: Request) -> Parts:
+        """Those of the application that the request came to."""
+        parts: Parts = request.app.state.parts
+        return parts
 
-async def _inference(request: Request) -> Inference:
-    inference: Inference = request.app.state.inference
-    return inference
-
-
-async def _tagger(request: Request) -> Tagger:
-    return (await _inference(request)).tagger
-
-
-async def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
-
-
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics
-
-
-async def _ticketing(request: Request) -> Ticketing:
-    ticketing: Ticketing = request.app.state.ticketing
-    return ticketing
-
-
-async def require_json(request: Request) -> None:
-    """Refuse a body that does not say it is JSON. Raises Problem (415)."""
-    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if sent != "application/json" and not (sent.startswith("application/") and sent.endswith("+json")):
-        found = f"this was {sent[:100]}" if sent else "there was no such header"
-        raise Problem(NOT_JSON, f"Send JSON with the header Content-Type: application/json; {found}.")
+    @property
+    def tagger(self) -> Tagger:
+        """The loaded model. Raises NotReadyError."""
+        return self.inference.tagger
 
 
 async def recognise(request: Request) -> Caller | None:
     """Whoever sent the request; None without a key that is in force. Raises StoreUnavailableError."""
-    settings: Settings = request.app.state.settings
-    if settings.development:
+    parts = Parts.of(request)
+    if parts.settings.development:
         return DEVELOPER
-    gatekeeper: Gatekeeper = request.app.state.gatekeeper
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return await gatekeeper.recognise(token.strip()) if scheme.lower() == "bearer" else None
+    return await parts.gatekeeper.recognise(token.strip()) if scheme.lower() == "bearer" else None
 
 
 def count(request: Request, caller: Caller) -> None:
     """Hold a request against the caller's rate limit. Raises Problem (429)."""
-    limit: RateLimit = request.app.state.rate_limit
-    allowance = limit.take(caller.key_id)
+    parts = Parts.of(request)
+    allowance = parts.rate_limit.take(caller.key_id)
     request.state.headers.update(allowance.headers)
     if not allowance.passes:
-        settings: Settings = request.app.state.settings
         raise Problem(
             TOO_MANY,
-            f"The key {caller.name!r} may send {settings.rate_limit_per_minute} requests a minute; try again after "
-            f"the {allowance.headers['Retry-After']} seconds of Retry-After.",
+            f"The key {caller.name!r} may send {parts.settings.rate_limit_per_minute} requests a minute; try again "
+            f"after the {allowance.headers['Retry-After']} seconds of Retry-After.",
         )
 
 
-def requires(scope: Scope) -> Callable[..., Coroutine[Any, Any, Caller]]:
+async def _parts(request: Request) -> Parts:  # A plain function would be called in a thread.
+    return Parts.of(request)
+
+
+class _KeyWith(SecurityBase):
     """A dependency: the caller, whose key must have `scope`. Raises Problem (401, 403, 429)."""
 
-    async def caller(
-        request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
-    ) -> Caller:
+    def __init__(self, scope: Scope) -> None:
+        self.model = HTTPBearerModel(description="`Authorization: Bearer fk_…`")
+        self.scheme_name = "API key"
+        self._scope = scope
+
+    async def __call__(self, request: Request) -> Caller:
         found = await recognise(request)
         if found is None:
             raise Problem(UNAUTHENTICATED, UNAUTHENTICATED.example, headers={"WWW-Authenticate": "Bearer"})
         request.state.key = found.key_id
         count(request, found)
-        if scope not in found.scopes:
+        if self._scope not in found.scopes:
             raise Problem(
                 FORBIDDEN,
-                f"The key {found.name!r} lacks the scope {scope}; make one that has it with `fankui keys create`.",
+                f"The key {found.name!r} lacks the scope {self._scope}; make one that has it with "
+                "`fankui keys create`.",
             )
         return found
 
-    return caller
+
+class JsonRoute(APIRoute):
+    """A route whose body, if it takes one, must say that it is JSON. Answers with Problem (415) otherwise.
+
+    Not a dependency, because the framework needs longer for each of those than they do for their work.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """See APIRoute."""
+        answer = super().get_route_handler()
+        if self.body_field is None:
+            return answer
+
+        async def handler(request: Request) -> Response:
+            _require_json(request)
+            return await answer(request)
+
+        return handler
+
+
+def _require_json(request: Request) -> None:
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sent != "application/json" and not (sent.startswith("application/") and sent.endswith("+json")):
+        found = f"this was {sent[:100]}" if sent else "there was no such header"
+        raise Problem(NOT_JSON, f"Send JSON with the header Content-Type: application/json; {found}.")
 
 
 async def unless_gone(request: Request, work: Awaitable[_T]) -> _T:
@@ -137,14 +158,9 @@ async def _gone(request: Request) -> None:
         pass
 
 
-SettingsDep = Annotated[Settings, Depends(_settings)]
-InferenceDep = Annotated[Inference, Depends(_inference)]
-TaggerDep = Annotated[Tagger, Depends(_tagger)]
-DatabaseDep = Annotated[Database, Depends(_database)]
-MetricsDep = Annotated[Metrics, Depends(_metrics)]
-TicketingDep = Annotated[Ticketing, Depends(_ticketing)]
-MayClassify = Annotated[Caller, Depends(requires("classify"))]
-MayReadTickets = Annotated[Caller, Depends(requires("tickets:read"))]
-MayWriteTickets = Annotated[Caller, Depends(requires("tickets:write"))]
-MayReview = Annotated[Caller, Depends(requires("review"))]
-MayAdminister = Annotated[Caller, Depends(requires("admin"))]
+PartsDep = Annotated[Parts, Depends(_parts)]
+MayClassify = Annotated[Caller, Depends(_KeyWith("classify"))]
+MayReadTickets = Annotated[Caller, Depends(_KeyWith("tickets:read"))]
+MayWriteTickets = Annotated[Caller, Depends(_KeyWith("tickets:write"))]
+MayReview = Annotated[Caller, Depends(_KeyWith("review"))]
+MayAdminister = Annotated[Caller, Depends(_KeyWith("admin"))]

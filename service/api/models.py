@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fankui.bundle import Bundle, BundleError
 from service import problem
 from service.api import examples
-from service.api.deps import DatabaseDep, InferenceDep, MayAdminister, MayClassify, TaggerDep
+from service.api.deps import MayAdminister, MayClassify, PartsDep
 from service.api.schemas import Model, Models
 from service.problem import UNUSABLE_MODEL, Problem
 from service.store import writes
@@ -27,8 +27,8 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
     responses=examples.answer(examples.MODELS)
     | problem.responses(*problem.OF_ANY_CALL, problem.NOT_READY, problem.STORE_UNAVAILABLE),
 )
-async def list_models(caller: MayClassify, tagger: TaggerDep) -> Models:
-    return Models(models=[_describe(tagger.bundle)])
+async def list_models(caller: MayClassify, parts: PartsDep) -> Models:
+    return Models(models=[_describe(parts.tagger.bundle)])
 
 
 @router.post(
@@ -42,14 +42,16 @@ async def list_models(caller: MayClassify, tagger: TaggerDep) -> Models:
     responses=examples.answer(examples.MODELS)
     | problem.responses(*problem.OF_ANY_CALL, UNUSABLE_MODEL, problem.NOT_READY, problem.STORE_UNAVAILABLE),
 )
-async def reload_model(caller: MayAdminister, inference: InferenceDep, database: DatabaseDep) -> Models:
+async def reload_model(caller: MayAdminister, parts: PartsDep) -> Models:
     try:
-        version = await inference.reload()
+        version = await parts.inference.reload()
     except BundleError as error:
         raise Problem(UNUSABLE_MODEL, f"{error} The former model goes on answering.") from error
     now = datetime.now(UTC)
-    await database.write(lambda connection: writes.record(connection, caller.key_id, "model.reload", version, now))
-    return Models(models=[_describe(inference.tagger.bundle)])
+    await parts.database.write(
+        lambda connection: writes.record(connection, caller.key_id, "model.reload", version, now)
+    )
+    return Models(models=[_describe(parts.tagger.bundle)])
 
 
 def _describe(bundle: Bundle) -> Model:

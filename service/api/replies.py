@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Request
+from fastapi import APIRouter, Body
 from pydantic import BaseModel
 
-from fankui.replies import Finding, ReplyRules
+from fankui.replies import Finding
 from fankui.taxonomy import Bilingual
 from service import problem
 from service.api import answers, examples
-from service.api.deps import DatabaseDep, MayReadTickets, SettingsDep, TaggerDep, require_json
+from service.api.deps import JsonRoute, MayReadTickets, PartsDep
 from service.api.schemas import Draft
 from service.api.tickets import check_length, no_ticket
 from service.problem import NO_TICKET
 from service.store import tickets
 
-router = APIRouter(prefix="/v1/replies", tags=["replies"], dependencies=[Depends(require_json)])
+router = APIRouter(prefix="/v1/replies", tags=["replies"], route_class=JsonRoute)
 
 
 class Checked(BaseModel):
@@ -48,20 +48,17 @@ class Checked(BaseModel):
 )
 async def check_reply(
     draft: Annotated[Draft, Body(openapi_examples=examples.DRAFT)],
-    request: Request,
     caller: MayReadTickets,
-    database: DatabaseDep,
-    settings: SettingsDep,
-    tagger: TaggerDep,
+    parts: PartsDep,
 ) -> Checked:
-    check_length(draft.text, settings)
+    taxonomy = parts.tagger.bundle.taxonomy
+    check_length(draft.text, parts.settings)
     never_say: list[tuple[str, Bilingual]] = []
     if draft.ticket_id is not None:
         ticket_id = draft.ticket_id
-        stored = await database.read(lambda connection: tickets.find(connection, ticket_id))
+        stored = await parts.database.read(lambda connection: tickets.find(connection, ticket_id))
         if stored is None:
             raise no_ticket(ticket_id)
-        for advice in answers.guidance(stored.causes, tagger.bundle.taxonomy):
+        for advice in answers.guidance(stored.causes, taxonomy):
             never_say += [(advice.cause, phrase) for phrase in advice.never_say]
-    rules: ReplyRules = request.app.state.reply_rules
-    return Checked(findings=list(rules.check(draft.text, never_say=never_say)))
+    return Checked(findings=list(parts.reply_rules.check(draft.text, never_say=never_say)))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from sqlalchemy import Connection
 from starlette.status import HTTP_204_NO_CONTENT
 
 from service import problem
 from service.api import answers, examples
-from service.api.deps import DatabaseDep, MayReview, SettingsDep, TaggerDep, require_json
+from service.api.deps import MayReview, PartsDep
 from service.api.schemas import Claim, Release, ReviewPage
 from service.api.tickets import TicketId
 from service.idempotency import IdempotentRoute
@@ -48,13 +48,12 @@ router = APIRouter(prefix="/v1/reviews", tags=["reviews"], route_class=Idempoten
 )
 async def list_reviews(
     caller: MayReview,
-    database: DatabaseDep,
-    tagger: TaggerDep,
+    parts: PartsDep,
     limit: Annotated[int, Query(ge=1, le=200, description="How many tickets.")] = 50,
 ) -> Response:
     now = datetime.now(UTC)
-    found = await database.read(lambda connection: tickets.review_queue(connection, now, limit=limit))
-    return answers.response({"items": [answers.ticket(stored, tagger.bundle.taxonomy) for stored in found]})
+    found = await parts.database.read(lambda connection: tickets.review_queue(connection, now, limit=limit))
+    return answers.response({"items": [answers.ticket(stored, parts.tagger.bundle.taxonomy) for stored in found]})
 
 
 @router.post(
@@ -66,20 +65,18 @@ async def list_reviews(
     response_model=ReviewPage,
     response_description="What you claimed; empty when nothing waits.",
     responses=examples.answer({"items": [examples.TICKET]}) | _WRITING,
-    dependencies=[Depends(require_json)],
 )
 async def claim_reviews(
     claim: Annotated[Claim, Body(openapi_examples=examples.CLAIM)],
     caller: MayReview,
-    database: DatabaseDep,
-    tagger: TaggerDep,
-    settings: SettingsDep,
+    parts: PartsDep,
 ) -> Response:
+    taxonomy = parts.tagger.bundle.taxonomy
     now = datetime.now(UTC)
-    taken = await database.write(
-        lambda connection: tickets.claim(connection, claim.by, now, settings.claim_minutes, limit=claim.limit)
+    taken = await parts.database.write(
+        lambda connection: tickets.claim(connection, claim.by, now, parts.settings.claim_minutes, limit=claim.limit)
     )
-    return answers.response({"items": [answers.ticket(stored, tagger.bundle.taxonomy) for stored in taken]})
+    return answers.response({"items": [answers.ticket(stored, taxonomy) for stored in taken]})
 
 
 @router.post(
@@ -90,13 +87,12 @@ async def claim_reviews(
     status_code=HTTP_204_NO_CONTENT,
     response_description="It is in the queue again.",
     responses=_WRITING | problem.responses(NOT_CLAIMED, problem.CONFLICT),
-    dependencies=[Depends(require_json)],
 )
 async def release_review(
     ticket_id: TicketId,
     release: Annotated[Release, Body(openapi_examples=examples.RELEASE)],
     caller: MayReview,
-    database: DatabaseDep,
+    parts: PartsDep,
 ) -> None:
     def work(connection: Connection) -> bool:
         released = tickets.release(connection, ticket_id, release.by)
@@ -104,5 +100,5 @@ async def release_review(
             writes.record(connection, caller.key_id, "review.release", ticket_id, datetime.now(UTC))
         return released
 
-    if not await database.write(work):
+    if not await parts.database.write(work):
         raise Problem(NOT_CLAIMED, f"{release.by!r} has not claimed the ticket {ticket_id!r}.")

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service import problem
 from service.api import examples
-from service.api.deps import DatabaseDep, MetricsDep, TaggerDep
+from service.api.deps import PartsDep
 from service.api.schemas import Health, Readiness
 
 router = APIRouter(tags=["system"])
@@ -35,8 +35,9 @@ async def healthz() -> Health:
     responses=examples.answer({"status": "ready", "model": "2026.11.3"})
     | problem.responses(problem.NOT_READY, problem.STORE_UNAVAILABLE),
 )
-async def readyz(tagger: TaggerDep, database: DatabaseDep) -> Readiness:
-    await database.check()
+async def readyz(parts: PartsDep) -> Readiness:
+    tagger = parts.tagger
+    await parts.database.check()
     return Readiness(model=tagger.bundle.manifest.version)
 
 
@@ -50,5 +51,5 @@ async def readyz(tagger: TaggerDep, database: DatabaseDep) -> Readiness:
     response_description="Prometheus' text format.",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics(metrics: MetricsDep) -> Response:
-    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(parts: PartsDep) -> Response:
+    return Response(parts.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

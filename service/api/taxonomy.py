@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from fankui.taxonomy import Taxonomy
 from service import problem
 from service.api import examples
-from service.api.deps import MayClassify, TaggerDep
+from service.api.deps import MayClassify, PartsDep
 
 router = APIRouter(prefix="/v1/taxonomy", tags=["taxonomy"])
 
@@ -23,5 +23,5 @@ router = APIRouter(prefix="/v1/taxonomy", tags=["taxonomy"])
     responses=examples.answer(examples.TAXONOMY)
     | problem.responses(*problem.OF_ANY_CALL, problem.NOT_READY, problem.STORE_UNAVAILABLE),
 )
-async def get_taxonomy(caller: MayClassify, tagger: TaggerDep) -> Taxonomy:
-    return tagger.bundle.taxonomy
+async def get_taxonomy(caller: MayClassify, parts: PartsDep) -> Taxonomy:
+    return parts.tagger.bundle.taxonomy

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 from starlette.status import HTTP_204_NO_CONTENT
 
 from fankui.taxonomy import Polarity
 from service import problem
 from service.adapters import ADAPTERS, AdapterError
 from service.api import answers, examples
-from service.api.deps import (
-    DatabaseDep,
-    MayReadTickets,
-    MayReview,
-    MayWriteTickets,
-    SettingsDep,
-    TaggerDep,
-    TicketingDep,
-    require_json,
-    unless_gone,
-)
+from service.api.deps import MayReadTickets, MayReview, MayWriteTickets, PartsDep, unless_gone
 from service.api.schemas import (
     Identifier,
     Name,
@@ -69,19 +59,17 @@ adapters = APIRouter(prefix="/v1/adapters", tags=["tickets"], route_class=Idempo
     response_model=TicketAnswer,
     response_description="The prediction, the ticket, and how to deal with its causes.",
     responses=examples.answer(examples.TICKET) | _WRITING,
-    dependencies=[Depends(require_json)],
 )
 async def post_ticket(
     new: Annotated[NewTicket, Body(openapi_examples=examples.NEW_TICKET)],
     request: Request,
     caller: MayWriteTickets,
-    settings: SettingsDep,
-    tagger: TaggerDep,
-    ticketing: TicketingDep,
+    parts: PartsDep,
 ) -> Response:
-    check_length(new.text, settings)
+    taxonomy = parts.tagger.bundle.taxonomy
+    check_length(new.text, parts.settings)
     request.state.subject = new.id
-    work = ticketing.submit(
+    work = parts.ticketing.submit(
         caller.key_id,
         ticket_id=new.id,
         text=new.text,
@@ -93,7 +81,7 @@ async def post_ticket(
         stored = await unless_gone(request, work)
     except BlankTicketError as error:
         raise Problem.invalid([Fault(field="text", message=f"{error}.")]) from error
-    return answers.response(answers.ticket(stored, tagger.bundle.taxonomy))
+    return answers.response(answers.ticket(stored, taxonomy))
 
 
 @adapters.post(
@@ -106,16 +94,13 @@ async def post_ticket(
     response_model=TicketAnswer,
     response_description="As of `POST /v1/tickets`.",
     responses=examples.answer(examples.TICKET) | _WRITING | problem.responses(NO_ADAPTER),
-    dependencies=[Depends(require_json)],
 )
 async def post_adapted_ticket(
     system: Annotated[Name, Path(description="`zendesk`, `freshdesk` or `generic`.")],
     payload: Annotated[dict[str, object], Body(openapi_examples=examples.ADAPTED)],
     request: Request,
     caller: MayWriteTickets,
-    settings: SettingsDep,
-    tagger: TaggerDep,
-    ticketing: TicketingDep,
+    parts: PartsDep,
 ) -> Response:
     if system not in ADAPTERS:
         raise Problem(NO_ADAPTER, f"There is no adapter {system!r}; there are: {', '.join(sorted(ADAPTERS))}.")
@@ -126,7 +111,7 @@ async def post_adapted_ticket(
     new = NewTicket(
         id=found.id, text=found.text, channel=found.channel, created_at=found.created_at, metadata=found.metadata
     )
-    return await post_ticket(new, request, caller, settings, tagger, ticketing)
+    return await post_ticket(new, request, caller, parts)
 
 
 @router.get(
@@ -141,8 +126,7 @@ async def post_adapted_ticket(
 )
 async def list_tickets(
     caller: MayReadTickets,
-    database: DatabaseDep,
-    tagger: TaggerDep,
+    parts: PartsDep,
     cause: Annotated[Name | None, Query(description="Label id of a cause.")] = None,
     polarity: Annotated[Polarity | None, Query()] = None,
     grade: Annotated[int | None, Query(ge=1, le=100)] = None,
@@ -170,8 +154,10 @@ async def list_tickets(
         words=tuple((q or "").split()),
     )
     before = answers.read_cursor(cursor) if cursor is not None else None
-    found = await database.read(lambda connection: tickets.search(connection, filters, before=before, limit=limit + 1))
-    return answers.response(answers.page(found, limit, tagger.bundle.taxonomy))
+    found = await parts.database.read(
+        lambda connection: tickets.search(connection, filters, before=before, limit=limit + 1)
+    )
+    return answers.response(answers.page(found, limit, parts.tagger.bundle.taxonomy))
 
 
 @router.get(
@@ -184,12 +170,12 @@ async def list_tickets(
     response_description="The ticket.",
     responses=examples.answer(examples.TICKET | {"history": []}) | _READING | problem.responses(NO_TICKET),
 )
-async def get_ticket(ticket_id: TicketId, caller: MayReadTickets, database: DatabaseDep, tagger: TaggerDep) -> Response:
-    stored = await database.read(lambda connection: tickets.find(connection, ticket_id))
+async def get_ticket(ticket_id: TicketId, caller: MayReadTickets, parts: PartsDep) -> Response:
+    stored = await parts.database.read(lambda connection: tickets.find(connection, ticket_id))
     if stored is None:
         raise no_ticket(ticket_id)
-    earlier = await database.read(lambda connection: tickets.history(connection, stored.row.seq))
-    return answers.response(answers.ticket_with_history(stored, earlier, tagger.bundle.taxonomy))
+    earlier = await parts.database.read(lambda connection: tickets.history(connection, stored.row.seq))
+    return answers.response(answers.ticket_with_history(stored, earlier, parts.tagger.bundle.taxonomy))
 
 
 @router.delete(
@@ -202,8 +188,8 @@ async def get_ticket(ticket_id: TicketId, caller: MayReadTickets, database: Data
     response_description="It is erased.",
     responses=problem.responses(*problem.OF_ANY_CALL, NO_TICKET, problem.INVALID, problem.STORE_UNAVAILABLE),
 )
-async def erase_ticket(ticket_id: TicketId, caller: MayWriteTickets, ticketing: TicketingDep) -> None:
-    if not await ticketing.erase(caller.key_id, ticket_id):
+async def erase_ticket(ticket_id: TicketId, caller: MayWriteTickets, parts: PartsDep) -> None:
+    if not await parts.ticketing.erase(caller.key_id, ticket_id):
         raise no_ticket(ticket_id)
 
 
@@ -216,26 +202,24 @@ async def erase_ticket(ticket_id: TicketId, caller: MayWriteTickets, ticketing: 
     response_model=TicketAnswer,
     response_description="The ticket with the labels that hold now.",
     responses=examples.answer(examples.TICKET) | _WRITING | problem.responses(NO_TICKET),
-    dependencies=[Depends(require_json)],
 )
 async def correct_ticket(
     ticket_id: TicketId,
     correction: Annotated[NewCorrection, Body(openapi_examples=examples.CORRECTION)],
     request: Request,
     caller: MayReview,
-    tagger: TaggerDep,
-    ticketing: TicketingDep,
+    parts: PartsDep,
 ) -> Response:
     request.state.subject = ticket_id
     try:
-        stored = await ticketing.correct(
+        stored = await parts.ticketing.correct(
             caller.key_id, ticket_id, by=correction.by, why=correction.why, labels=correction.labels
         )
     except LabelsError as error:
         raise Problem.invalid([Fault(field=error.field, message=str(error))]) from error
     if stored is None:
         raise no_ticket(ticket_id)
-    return answers.response(answers.ticket(stored, tagger.bundle.taxonomy))
+    return answers.response(answers.ticket(stored, parts.tagger.bundle.taxonomy))
 
 
 def no_ticket(ticket_id: str) -> Problem:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path, Query
+from fastapi import APIRouter, Body, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Row
 from starlette.status import HTTP_204_NO_CONTENT
@@ -14,7 +14,7 @@ from starlette.status import HTTP_204_NO_CONTENT
 from fankui.taxonomy import Polarity, Taxonomy
 from service import problem
 from service.api import examples
-from service.api.deps import DatabaseDep, MayAdminister, SettingsDep, TaggerDep, require_json
+from service.api.deps import JsonRoute, MayAdminister, PartsDep
 from service.api.schemas import Identifier, Name
 from service.problem import NO_WEBHOOK, Fault, Problem
 from service.store import webhooks, writes
@@ -125,7 +125,7 @@ class PingResult(BaseModel):
 _OF_ONE = problem.responses(*problem.OF_ANY_CALL, NO_WEBHOOK, problem.INVALID, problem.STORE_UNAVAILABLE)
 WebhookId = Annotated[Identifier, Path(description="The webhook's id. 推送编号。")]
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=JsonRoute)
 
 
 @router.post(
@@ -150,16 +150,13 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
         problem.NOT_READY,
         problem.STORE_UNAVAILABLE,
     ),
-    dependencies=[Depends(require_json)],
 )
 async def create_webhook(
     new: Annotated[NewWebhook, Body(openapi_examples=examples.NEW_WEBHOOK)],
     caller: MayAdminister,
-    database: DatabaseDep,
-    settings: SettingsDep,
-    tagger: TaggerDep,
+    parts: PartsDep,
 ) -> CreatedWebhook:
-    faults = list(_faults(new, tagger.bundle.taxonomy, private=settings.webhook_private_addresses))
+    faults = list(_faults(new, parts.tagger.bundle.taxonomy, private=parts.settings.webhook_private_addresses))
     if faults:
         raise Problem.invalid(faults)
     filters = new.filters.model_dump(exclude_none=True)
@@ -171,7 +168,7 @@ async def create_webhook(
         writes.record(connection, caller.key_id, "webhook.create", webhook.id, now)
         return webhook
 
-    return CreatedWebhook(**_fields(await database.write(work)), secret=secret)
+    return CreatedWebhook(**_fields(await parts.database.write(work)), secret=secret)
 
 
 @router.get(
@@ -183,8 +180,8 @@ async def create_webhook(
     responses=examples.answer({"items": [examples.WEBHOOK]})
     | problem.responses(*problem.OF_ANY_CALL, problem.STORE_UNAVAILABLE),
 )
-async def list_webhooks(caller: MayAdminister, database: DatabaseDep) -> WebhookList:
-    found = await database.read(webhooks.list_all)
+async def list_webhooks(caller: MayAdminister, parts: PartsDep) -> WebhookList:
+    found = await parts.database.read(webhooks.list_all)
     return WebhookList(items=[WebhookAnswer(**_fields(webhook)) for webhook in found])
 
 
@@ -197,14 +194,14 @@ async def list_webhooks(caller: MayAdminister, database: DatabaseDep) -> Webhook
     response_description="It is removed.",
     responses=_OF_ONE,
 )
-async def remove_webhook(webhook_id: WebhookId, caller: MayAdminister, database: DatabaseDep) -> None:
+async def remove_webhook(webhook_id: WebhookId, caller: MayAdminister, parts: PartsDep) -> None:
     def work(connection: Connection) -> bool:
         removed = webhooks.remove(connection, webhook_id)
         if removed:
             writes.record(connection, caller.key_id, "webhook.remove", webhook_id, datetime.now(UTC))
         return removed
 
-    if not await database.write(work):
+    if not await parts.database.write(work):
         raise _no_webhook(webhook_id)
 
 
@@ -219,12 +216,12 @@ async def remove_webhook(webhook_id: WebhookId, caller: MayAdminister, database:
 async def list_deliveries(
     webhook_id: WebhookId,
     caller: MayAdminister,
-    database: DatabaseDep,
+    parts: PartsDep,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
     limit: Annotated[int, Query(ge=1, le=200, description="How many deliveries.")] = 50,
 ) -> DeliveryList:
-    await _find(database, webhook_id)
-    rows = await database.read(lambda connection: webhooks.deliveries(connection, webhook_id, state, limit))
+    await _find(parts.database, webhook_id)
+    rows = await parts.database.read(lambda connection: webhooks.deliveries(connection, webhook_id, state, limit))
     return DeliveryList(
         items=[
             DeliveryEntry(
@@ -250,15 +247,15 @@ async def list_deliveries(
     response_description="How many are sent again.",
     responses=examples.answer({"replayed": 3}) | _OF_ONE,
 )
-async def replay_deliveries(webhook_id: WebhookId, caller: MayAdminister, database: DatabaseDep) -> Replayed:
-    await _find(database, webhook_id)
+async def replay_deliveries(webhook_id: WebhookId, caller: MayAdminister, parts: PartsDep) -> Replayed:
+    await _find(parts.database, webhook_id)
     now = datetime.now(UTC)
 
     def work(connection: Connection) -> int:
         writes.record(connection, caller.key_id, "webhook.replay", webhook_id, now)
         return webhooks.replay(connection, webhook_id, now)
 
-    return Replayed(replayed=await database.write(work))
+    return Replayed(replayed=await parts.database.write(work))
 
 
 @router.post(
@@ -270,14 +267,14 @@ async def replay_deliveries(webhook_id: WebhookId, caller: MayAdminister, databa
     response_description="How the receiver took it.",
     responses=examples.answer({"delivered": True, "status": 204, "error": None}) | _OF_ONE,
 )
-async def test_webhook(
-    webhook_id: WebhookId, caller: MayAdminister, database: DatabaseDep, settings: SettingsDep
-) -> PingResult:
-    webhook = await _find(database, webhook_id)
+async def test_webhook(webhook_id: WebhookId, caller: MayAdminister, parts: PartsDep) -> PingResult:
+    webhook = await _find(parts.database, webhook_id)
     now = datetime.now(UTC)
-    await database.write(lambda connection: writes.record(connection, caller.key_id, "webhook.test", webhook_id, now))
+    await parts.database.write(
+        lambda connection: writes.record(connection, caller.key_id, "webhook.test", webhook_id, now)
+    )
     ping = webhooks.event("ping", now, {})
-    reply = await Sender(settings).send(webhooks.message_id(), webhook.url, webhook.secret, ping, now)
+    reply = await Sender(parts.settings).send(webhooks.message_id(), webhook.url, webhook.secret, ping, now)
     return PingResult(delivered=reply.error is None, status=reply.status, error=reply.error)
 
 

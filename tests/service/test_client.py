@@ -618,9 +618,11 @@ def test_the_services_own_refusals_are_waited_for_and_told(tiny_bundle: Path, tm
     pauses: list[float] = []
     with (
         _listening(create_app(_settings(tiny_bundle, tmp_path, rate_limit_per_minute=2))) as address,
+        Client(base_url=address) as patient,
         Client(base_url=address, sleep=pauses.append) as client,
         pytest.raises(ApiError) as refused,
     ):
+        patient.ready()
         for _ in range(3):
             client.list_tickets()
     assert refused.value.type == "urn:fankui:problem:rate-limited"

@@ -26,8 +26,10 @@ from sqlalchemy import select, text
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
+from fankui.replies import ReplyRules
 from service import problem
 from service.api import webhooks as api
+from service.api.deps import Parts
 from service.auth import Gatekeeper, Scope, new_key
 from service.inference import Inference
 from service.metrics import Metrics
@@ -38,6 +40,7 @@ from service.store import keys, tickets, webhooks
 from service.store.database import Database
 from service.store.tables import AuditEntry, Delivery
 from service.store.tickets import Labels, NewTicket
+from service.ticketing import Ticketing
 from service.webhooks import (
     Dispatcher,
     UnusableSecretError,
@@ -702,10 +705,18 @@ def start(database: Database, inference: Inference) -> Start:
 
     def make(**settings: Any) -> TestClient:
         usual: dict[str, Any] = {"development": True, "webhook_private_addresses": True}
+        chosen = Settings(**(usual | settings))
         app, metrics = FastAPI(), Metrics()
-        app.state.settings = Settings(**(usual | settings))
-        app.state.metrics, app.state.database, app.state.inference = metrics, database, inference
-        app.state.gatekeeper, app.state.rate_limit = Gatekeeper(database), RateLimit(0)
+        app.state.parts = Parts(
+            settings=chosen,
+            metrics=metrics,
+            database=database,
+            inference=inference,
+            ticketing=Ticketing(chosen, database, inference, metrics),
+            gatekeeper=Gatekeeper(database),
+            rate_limit=RateLimit(0),
+            reply_rules=ReplyRules.load(),
+        )
         app.add_middleware(Observe, metrics=metrics)
         problem.install(app)
         app.include_router(api.router)
