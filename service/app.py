@@ -123,8 +123,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
-    app.add_middleware(Admission, scheduler=inference.scheduler)
     app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(Admission, scheduler=inference.scheduler, metrics=metrics)
     problem.install(app)
     for router in (
         classify.router,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,9 @@ from service.settings import Settings, SettingsError
 from service.store import keys as stored_keys
 from service.store import tickets, writes
 from service.store.database import Database
+
+_ALLOCATIONS = 10_000
+"""More objects made than freed after which garbage is looked for; Python's default is 700."""
 
 serve_command = typer.Typer(add_completion=False)
 keys_command = typer.Typer(add_completion=False, no_args_is_help=True, help="API keys: make, list, revoke.")
@@ -71,8 +75,10 @@ def serve(
     settings = _settings(host=host, port=port, model=model, threads=threads, development=development or None)
     logs.configure(settings.log_format)
     _allow_many_connections()
+    app = create_app(settings)
+    _calm_collector()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         server_header=False,
@@ -83,6 +89,17 @@ def serve(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
+
+
+def _calm_collector() -> None:
+    """Search for cyclic garbage among what requests make, less often, and never among what is there from the start.
+
+    By default the hundreds of thousands of objects of the libraries are gone through again and again, which stopped
+    all threads for up to 0.2 s at a time and took a tenth of the time under load.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS, 20, 20)
 
 
 def _allow_many_connections() -> None:

@@ -79,15 +79,17 @@ class Inference:
             raise NotReadyError(self._why_not)
         return self._tagger
 
-    async def tag(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Tags | Untaggable]:
-        """One result a text, in order.
+    async def tag(
+        self, texts: Sequence[str], ids: Sequence[str | None], *, admitted: bool = False
+    ) -> list[Tags | Untaggable]:
+        """One result a text, in order. `admitted`: by the scheduler already, as expected.
 
         Raises NotReadyError, OverloadedError, or TooSlowError after `request_timeout_seconds`.
         """
         _ = self.tagger  # No model: say so at once.
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
-                return await self.scheduler.tag(texts, ids)
+                return await self.scheduler.tag(texts, ids, admitted=admitted)
         except TimeoutError:
             raise TooSlowError(
                 f"The answer was not ready within {self._settings.request_timeout_seconds:g} seconds; "

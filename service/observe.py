@@ -29,7 +29,7 @@ _QUIET = ("/healthz", "/readyz", "/metrics")
 
 
 class Observe:
-    """ASGI middleware, the outermost one. Raw headers, because it works for every request, refused ones too."""
+    """ASGI middleware around all of the application."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -39,11 +39,7 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sent: dict[bytes, bytes] = dict(scope["headers"])
-        given = _REQUEST_ID.fullmatch(sent.get(b"x-request-id", b""))
-        request_id = given[0].decode() if given else _hex(8)
-        trace = _TRACEPARENT.fullmatch(sent.get(b"traceparent", b""))
-        trace_id, flags = (trace[1].decode(), trace[2].decode()) if trace else (_hex(16), "00")
+        request_id, trace_id, flags = _names(scope)
         extra: dict[str, str] = {}
         scope.setdefault("state", {})["headers"] = extra
         status, started = 0, perf_counter()
@@ -56,8 +52,7 @@ class Observe:
                 own = {name for name, _ in headers}
                 security = _FOR_PAGES if scope["path"].startswith(_DOCS) else _SECURITY
                 headers += [header for header in security if header[0] not in own]
-                headers.append((b"x-request-id", request_id.encode()))
-                headers.append((b"traceparent", f"00-{trace_id}-{_hex(8)}-{flags}".encode()))
+                headers += _told(request_id, trace_id, flags)
                 headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
                 message["headers"] = headers
             await send(message)
@@ -80,6 +75,25 @@ class Observe:
                     milliseconds=round(took * 1000, 1),
                     key=scope["state"].get("key"),
                 )
+
+
+def headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """What every answer carries, for one that is given without the application."""
+    return [*_SECURITY, *_told(*_names(scope))]
+
+
+def _names(scope: Scope) -> tuple[str, str, str]:
+    """The request's id, its trace's and the trace's flags: the client's, or new ones."""
+    sent: dict[bytes, bytes] = dict(scope["headers"])
+    given = _REQUEST_ID.fullmatch(sent.get(b"x-request-id", b""))
+    trace = _TRACEPARENT.fullmatch(sent.get(b"traceparent", b""))
+    trace_id, flags = (trace[1].decode(), trace[2].decode()) if trace else (_hex(16), "00")
+    return given[0].decode() if given else _hex(8), trace_id, flags
+
+
+def _told(request_id: str, trace_id: str, flags: str) -> list[tuple[bytes, bytes]]:
+    parent = f"00-{trace_id}-{_hex(8)}-{flags}"
+    return [(b"x-request-id", request_id.encode()), (b"traceparent", parent.encode())]
 
 
 def _hex(size: int) -> str:

@@ -13,7 +13,8 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 
 from fankui.errors import FankuiError
@@ -33,6 +34,8 @@ CALL_TEXTS = 64
 _NICENESS = 5
 _FIRST_GUESS = 5_000.0
 """Characters a second, until calls have been timed."""
+_FIRST_LENGTH = 50.0
+"""Characters a text, until texts have come."""
 
 
 class OverloadedError(FankuiError):
@@ -78,9 +81,11 @@ class Scheduler:
         self._max_wait = max_wait_seconds
         self._on_call = on_call
         self._jobs: deque[_Job] = deque()
-        self._texts = self._characters = 0
+        self._texts = self._characters = self._expected = 0
         self._speed = _FIRST_GUESS
         """Characters a second of one thread."""
+        self._length = _FIRST_LENGTH
+        """Characters a text, a moving average."""
         self._changed = threading.Condition()
         self._closing = False
         self._threads = [threading.Thread(target=self._run, name=f"model-{n}", daemon=True) for n in range(threads)]
@@ -94,23 +99,38 @@ class Scheduler:
 
     def admit(self, texts: int) -> None:
         """Raises OverloadedError when so many texts more would be too many, or would wait too long."""
-        wait = self._characters / (self._speed * len(self._threads))
-        if self._texts and (self._texts + texts > self._max_texts or wait > self._max_wait):
-            raise OverloadedError(self._texts, wait)
+        ahead = self._texts + self._expected
+        characters = self._characters + self._expected * self._length
+        wait = characters / (self._speed * len(self._threads))
+        if ahead and (ahead + texts > self._max_texts or wait > self._max_wait):
+            raise OverloadedError(ahead, wait)
 
-    async def tag(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Result]:
-        """One result a text, in order. Raises OverloadedError, or whatever the model raises.
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Admit a text that will come when this ends, and count it until then. Raises OverloadedError."""
+        self.admit(1)
+        self._expected += 1
+        try:
+            yield
+        finally:
+            self._expected -= 1
+
+    async def tag(self, texts: Sequence[str], ids: Sequence[str | None], *, admitted: bool = False) -> list[Result]:
+        """One result a text, in order. Raises OverloadedError unless `admitted`, and whatever the model raises.
 
         When the caller is cancelled, what is left of its texts is dropped.
         """
         if not texts:
             return []
         job = _Job(texts, ids, asyncio.get_running_loop())
+        characters = sum(map(len, texts))
         with self._changed:
-            self.admit(len(texts))
+            if not admitted:
+                self.admit(len(texts))
             self._jobs.append(job)
             self._texts += len(texts)
-            self._characters += sum(map(len, texts))
+            self._characters += characters
+            self._length += 0.01 * (characters / len(texts) - self._length)
             self._changed.notify()
         try:
             return await job.done

@@ -64,7 +64,11 @@ class Ticketing:
         digest = tickets.text_hash(text)
 
         async def work() -> Stored:
-            known = await self._database.read(lambda connection: tickets.find_with_text(connection, ticket_id, digest))
+            # Refused before the look into the store, or not at all: a refusal that has waited helps nobody.
+            with self._inference.scheduler.expecting():
+                known = await self._database.read(
+                    lambda connection: tickets.find_with_text(connection, ticket_id, digest)
+                )
             if known:
                 return known
             new = await self._classified(ticket_id, text, digest, channel, created_at, attributes)
@@ -89,7 +93,7 @@ class Ticketing:
         created_at: datetime | None,
         attributes: Mapping[str, Any],
     ) -> NewTicket:
-        (tags,) = await self._inference.tag([text], [ticket_id])
+        (tags,) = await self._inference.tag([text], [ticket_id], admitted=True)
         if isinstance(tags, Untaggable):
             raise BlankTicketError(tags.note)
         self._metrics.tags(tags)

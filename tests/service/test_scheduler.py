@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import structlog
 
 from fankui.tags import Untaggable
 from service.admission import Admission
+from service.metrics import Metrics
 from service.scheduler import CALL_CHARACTERS, CALL_TEXTS, OverloadedError, Result, Scheduler
 
 
@@ -146,30 +149,68 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     run(scenario, max_texts=3)
 
 
+def test_a_text_that_is_expected_has_its_place() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        with scheduler.expecting(), scheduler.expecting():
+            with pytest.raises(OverloadedError):
+                await scheduler.tag(["late"], [None])
+            with pytest.raises(OverloadedError), scheduler.expecting():
+                pass
+        tasks = [asyncio.create_task(scheduler.tag([text], [None], admitted=True)) for text in ("a", "b")]
+        while scheduler.waiting < 2:
+            await asyncio.sleep(0)
+        with pytest.raises(OverloadedError):
+            scheduler.admit(1)
+        engine.go_on.set()
+        await asyncio.gather(first, *tasks)
+        scheduler.admit(2)
+
+    run(scenario, max_texts=2)
+
+
 def test_only_what_needs_the_model_is_refused_at_the_door() -> None:
+    metrics = Metrics()
+
     async def scenario(engine: Engine, scheduler: Scheduler) -> None:
         passed: list[str] = []
+        sent: list[Any] = []
 
         async def app(scope: Any, *_: Any) -> None:
             passed.append(scope["path"])
 
-        async def ignore(_: Any) -> None:
-            pass
+        async def receive() -> Any:
+            raise AssertionError("The body of a refused request is not read.")
+
+        async def send(message: Any) -> None:
+            sent.append(message)
 
         first = await busy(engine, scheduler)
         tasks = await waiting(scheduler, ["a"])
-        door = Admission(app, scheduler)
-        for path in ("/v1/classify", "/v1/classify/batch", "/v1/tickets", "/v1/adapters/zendesk"):
-            await door({"type": "http", "method": "POST", "path": path}, ignore, ignore)  # type: ignore[arg-type]
+        door = Admission(app, scheduler, metrics)
+        with structlog.testing.capture_logs() as lines:
+            for path in ("/v1/classify", "/v1/classify/batch", "/v1/tickets", "/v1/adapters/zendesk"):
+                scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"x-request-id", b"mine")]}
+                await door(scope, receive, send)
         assert passed == []
-        for path in ("/v1/tickets/T-1/corrections", "/v1/reviews/claim"):
-            await door({"type": "http", "method": "POST", "path": path}, ignore, ignore)  # type: ignore[arg-type]
-        await door({"type": "http", "method": "GET", "path": "/v1/tickets"}, ignore, ignore)  # type: ignore[arg-type]
+        assert len(lines) == 1  # Not one for each: there may be thousands a second.
+        for start, body in zip(sent[::2], sent[1::2], strict=True):
+            headers = dict(start["headers"])
+            assert (start["status"], headers[b"x-request-id"]) == (503, b"mine")
+            assert {b"retry-after", b"traceparent", b"x-content-type-options"} <= set(headers)
+            assert json.loads(body["body"])["type"] == "urn:fankui:problem:overloaded"
+        for method, path in (
+            ("POST", "/v1/tickets/T-1/corrections"),
+            ("POST", "/v1/reviews/claim"),
+            ("GET", "/v1/tickets"),
+        ):
+            await door({"type": "http", "method": method, "path": path, "headers": []}, receive, send)
         assert len(passed) == 3
         engine.go_on.set()
         await asyncio.gather(first, *tasks)
 
     run(scenario, max_texts=1)
+    assert b'fankui_requests_total{method="POST",route="none",status="503"} 4.0' in metrics.exposition()
 
 
 def test_a_request_that_would_wait_too_long_is_refused() -> None:
