@@ -209,7 +209,7 @@ class Tagger:
                 )
             else:
                 fields[head.field] = labels[0]
-        chinese = has_chinese(normalised.text)
+        chinese = has_chinese(text)
         return Tags(
             id=id_,
             **fields,

@@ -11,6 +11,8 @@ from itertools import pairwise
 
 import opencc
 
+from fankui.emoji import WORDS
+
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 # A clause ends at sentence punctuation, or at a blank between two Chinese characters (people use it as a comma);
@@ -60,9 +62,14 @@ def _clusters(text: str) -> list[tuple[int, int]]:
     return list(pairwise([*begins, len(text)]))
 
 
+def _is_variant(character: str) -> bool:
+    """Whether it only says how the emoji before it is drawn: a style, a colour of skin."""
+    return 0xFE00 <= ord(character) <= 0xFE0F or 0x1F3FB <= ord(character) <= 0x1F3FF
+
+
 @lru_cache(maxsize=65_536)
 def _fold(cluster: str) -> str:
-    """NFKC of one cluster; blanks become a space, lone surrogates U+FFFD, invisible characters nothing."""
+    """NFKC of one cluster; blanks become a space, lone surrogates U+FFFD, invisible characters nothing, emoji words."""
     kept = []
     for character in unicodedata.normalize("NFKC", cluster):
         category = unicodedata.category(character)
@@ -70,8 +77,8 @@ def _fold(cluster: str) -> str:
             kept.append("\ufffd")
         elif character.isspace():
             kept.append(" ")
-        elif category not in ("Cc", "Cf", "Cn") and not 0xFE00 <= ord(character) <= 0xFE0F:
-            kept.append(character)
+        elif category not in ("Cc", "Cf", "Cn") and not _is_variant(character):
+            kept.append(WORDS.get(character, character))
     return "".join(kept)
 
 
@@ -87,7 +94,7 @@ _FOLDS = _Folds()
 
 
 def normalise(text: str) -> Normalised:
-    """NFKC, traditional to simplified, no control or invisible characters, single spaces, trimmed.
+    """NFKC, traditional to simplified, emoji as words, no control or invisible characters, single spaces, trimmed.
 
     Lone surrogates become U+FFFD. Any string is accepted; the result may be empty.
     """

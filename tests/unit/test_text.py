@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fankui.emoji import WORDS
 from fankui.text import has_chinese, is_blank, normalise, split_clauses
 
 ANYTHING = st.text(st.characters(), max_size=80)  # surrogates included
@@ -22,6 +23,7 @@ ANYTHING = st.text(st.characters(), max_size=80)  # surrogates included
         ("多个  \t 空格\r\n换行 ", "多个 空格 换行"),
         ("半角ﾊﾟ和组合e\u0301", "半角パ和组合é"),
         ("孤立\ud800代理", "孤立\ufffd代理"),
+        ("太差了😡👍🏻谢谢☺️", "太差了[生气][赞]谢谢☺"),
         ("", ""),
     ],
 )
@@ -35,6 +37,13 @@ def test_evidence_offsets_refer_to_the_text_as_sent() -> None:
     start = normalised.text.index("说好")
     begin, end = normalised.original(start, start + 6)
     assert sent[begin:end] == "說好三天到貨"
+
+
+def test_every_emoji_that_is_known_becomes_a_word_and_stays_one_character_of_the_text_as_sent() -> None:
+    for emoji, word in WORDS.items():
+        normalised = normalise(f"好{emoji}的")
+        assert normalised.text == f"好{word}的"
+        assert normalised.original(1, 1 + len(word)) == (1, 2)
 
 
 @given(ANYTHING)
