@@ -82,6 +82,7 @@ def serve(
         host=settings.host,
         port=settings.port,
         server_header=False,
+        proxy_headers=False,  # Nothing here depends on where a request came from.
         access_log=False,
         log_config=None,
         # Longer than clients and proxies keep idle connections: they should be the ones to close them, or a request
