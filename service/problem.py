@@ -231,14 +231,13 @@ class Problem(HTTPException):
 
 
 def _details(kind: Kind, detail: str, faults: Sequence[Fault]) -> dict[str, Any]:
-    """ProblemDetails, without what it costs to make one: refusals come by the thousand when there is too much to do."""
-    details = {
-        "type": f"urn:fankui:problem:{kind.slug}",
-        "title": kind.title,
-        "status": int(kind.status),
-        "detail": detail,
-    }
-    return details | {"errors": [fault.model_dump() for fault in faults]} if faults else details
+    return ProblemDetails(
+        type=f"urn:fankui:problem:{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        errors=list(faults) or None,
+    ).model_dump(exclude_none=True)
 
 
 def install(app: FastAPI) -> None:
