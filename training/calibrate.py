@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -79,9 +80,17 @@ def least_confidence(confidence: Floats, correct: Flags, precision: float) -> fl
 
 
 def fit_review(
-    logits: NDArray[Any], gold: Flags, taxonomy: Taxonomy, calibration: Calibration, precision: dict[Any, float]
+    logits: NDArray[Any],
+    gold: Flags,
+    sources: Sequence[str],
+    taxonomy: Taxonomy,
+    calibration: Calibration,
+    precision: dict[Any, float],
 ) -> dict[str, float]:
-    """The least confidence in polarity and in causes that needs no review, for the asked precision of each."""
+    """The least confidence in polarity and in causes that needs no review, for the asked precision of each.
+
+    The precision holds for the texts of each source by themselves (reviews, tickets): nobody has their mixture.
+    """
     decider = Decider(taxonomy, calibration)
     probability = decider.probabilities(logits)
     chosen = decider.choose(probability)
@@ -91,4 +100,8 @@ def fit_review(
         "polarity": polarity_of(gold, taxonomy) == polarity_of(chosen, taxonomy),
         "causes": (gold[:, cause] == chosen[:, cause]).all(1),
     }
-    return {name: least_confidence(sure[name], correct[name], precision[name]) for name in correct}
+    groups = [np.array(sources) == source for source in sorted(set(sources))]
+    return {
+        name: max(least_confidence(sure[name][rows], right[rows], precision[name]) for rows in groups)
+        for name, right in correct.items()
+    }

@@ -227,7 +227,8 @@ def calibrate_step(run: Run) -> None:
     logits = bundle_logits(tagger, texts["text"][:])
     gold = np.asarray(texts["targets"][:], np.float32) > 0.5
     calibration = fit_calibration(logits, gold, run.taxonomy)
-    review = fit_review(logits, gold, run.taxonomy, calibration, run.recipe.review_precision)
+    precision = run.recipe.review_precision
+    review = fit_review(logits, gold, texts["source"][:], run.taxonomy, calibration, precision)
     changes = {"calibration": calibration, "review": review}
     write_manifest(run.bundle, tagger.bundle.manifest.model_copy(update=changes))
     (run.folder / "calibration.json").write_text(

@@ -87,11 +87,25 @@ def test_the_review_limit_leaves_the_precision_asked_for() -> None:
     limit = least_confidence(confidence, correct, 0.9)
     assert correct[confidence >= limit].mean() >= 0.9
     assert least_confidence(confidence, np.zeros(2000, bool), 0.9) > 1
-    gold = _gold(300, 5)
-    review = fit_review(
-        gold * 8.0 - 4, gold, TAXONOMY, neutral_calibration(TAXONOMY), {"polarity": 0.95, "causes": 0.9}
-    )
-    assert set(review) == {"polarity", "causes"}
+
+
+def test_the_review_limits_leave_the_precision_asked_for_within_each_source() -> None:
+    gold = _gold(2000, 5)
+    generator = np.random.default_rng(6)
+    sources = ["reviews"] * 1700 + ["tickets"] * 300
+    noise = np.where(np.array(sources) == "tickets", 1.9, 1.2)[:, None]
+    logits = gold * 6.0 - 3 + generator.normal(0, 1, gold.shape) * noise
+    calibration, asked = neutral_calibration(TAXONOMY), {"polarity": 0.95, "causes": 0.9}
+    review = fit_review(logits, gold, sources, TAXONOMY, calibration, asked)
+    decider, cause = Decider(TAXONOMY, calibration), COLUMNS["cause"]
+    chosen = decider.decide(logits)
+    sure = decider.confidences(decider.probabilities(logits), chosen)["causes"] >= review["causes"]
+    right = (chosen[:, cause] == gold[:, cause]).all(1)
+    hard = np.array(sources) == "tickets"
+    assert right[hard].mean() < right[~hard].mean()
+    assert right[hard & sure].mean() >= 0.9
+    mixed = fit_review(logits, gold, ["all"] * 2000, TAXONOMY, calibration, asked)
+    assert mixed["causes"] < review["causes"]
 
 
 def test_the_loss_falls_when_the_logits_move_to_the_labels_and_ignores_unknown_heads() -> None:
