@@ -1,7 +1,7 @@
 """New texts for a student to learn from: parts of known ones, and parts of two put together.
 
-A teacher has learnt its training texts by heart, and says of them little more than their labels do; how sure it is, and
-between what it wavers, shows on texts that it has never seen (Hinton et al. 2015; Jiao et al. 2020 make such texts too).
+A teacher has learnt its training texts by heart, and says little more of them than their labels do. How sure it is,
+and between what it wavers, shows on texts that it has never seen (Hinton et al. 2015).
 """
 
 from __future__ import annotations

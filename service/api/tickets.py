@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Query, Request, Response
 from starlette.status import HTTP_204_NO_CONTENT
 
-from fankui.taxonomy import Polarity
+from fankui.taxonomy import Polarity, Taxonomy
 from service import problem
 from service.adapters import ADAPTERS, AdapterError
 from service.api import answers, examples
@@ -142,6 +142,8 @@ async def list_tickets(
     limit: Annotated[int, Query(ge=1, le=200, description="Tickets a page.")] = 50,
     cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before.")] = None,
 ) -> Response:
+    taxonomy = parts.tagger.bundle.taxonomy
+    _check_filters(taxonomy, cause=cause, request=request)
     filters = tickets.Filters(
         cause=cause,
         polarity=polarity,
@@ -157,7 +159,7 @@ async def list_tickets(
     found = await parts.database.read(
         lambda connection: tickets.search(connection, filters, before=before, limit=limit + 1)
     )
-    return answers.response(answers.page(found, limit, parts.tagger.bundle.taxonomy))
+    return answers.response(answers.page(found, limit, taxonomy))
 
 
 @router.get(
@@ -225,6 +227,17 @@ async def correct_ticket(
 def no_ticket(ticket_id: str) -> Problem:
     """The problem of a ticket that is not there."""
     return Problem(NO_TICKET, f"There is no ticket {ticket_id!r}: it was never sent, or it has been erased.")
+
+
+def _check_filters(taxonomy: Taxonomy, **wanted: str | None) -> None:
+    """Raises Problem (422) for labels that no ticket can have: an empty list would hide a slip of the pen."""
+    faults = [
+        Fault(field=name, message=f"{label!r} is not a label; there are: {', '.join(taxonomy.head(name).label_ids)}.")
+        for name, label in wanted.items()
+        if label is not None and label not in taxonomy.head(name).label_ids
+    ]
+    if faults:
+        raise Problem.invalid(faults)
 
 
 def check_length(text: str, settings: Settings) -> None:

@@ -159,6 +159,8 @@ def test_tickets_are_listed_in_pages_and_by_words(serve: Any) -> None:
         ("since=gestern", "since"),
         ("q=%00", "q"),
         ("polarity=bad", "polarity"),
+        ("cause=lateness", "cause"),
+        ("cause=broken_promise&request=refund", "request"),
     ],
 )
 def test_a_faulty_query_is_refused_naming_the_parameter(client: TestClient, query: str, field: str) -> None:
