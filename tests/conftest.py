@@ -65,11 +65,12 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "taxonomy": str(ROOT / "data/taxonomy.yaml"),
             "annotations": str(annotations),
             "tickets": str(folder / "tickets"),
+            "fragments": 60,
         },
         "pretraining": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64, "max_tokens": 64},
         "finetuning": TINY_FINETUNING,
         "distillation": [
-            TINY_FINETUNING | {"epochs": 2, "layers": [0], "max_texts": 50},
+            TINY_FINETUNING | {"epochs": 2, "layers": [0], "max_texts": 50, "max_labelled": 40},
             TINY_FINETUNING | {"epochs": 8, "layers": [0], "feed_forward": 72, "teachers": ["finetuned", "previous"]},
         ],
     }

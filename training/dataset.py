@@ -1,14 +1,17 @@
 """Raw corpora + stand-off labels + own tickets → one tokenised `datasets.DatasetDict`.
 
 Splits: `train`; `calibration` (chooses checkpoint, temperatures, thresholds); `dev`, `tickets_dev` (only measured on);
-`unlabelled` (pretraining, distillation); `public_test` (native labels, a fixed part of three public corpora that no
-training step sees). A text of `dev`, `tickets_dev` or `calibration` is in no split of another purpose, by its hash.
+`unlabelled` (pretraining, distillation); `fragments` (distillation); `public_test` (native labels, a fixed part of
+three public corpora that no training step sees). A text of `dev`, `tickets_dev` or `calibration` is in no split of
+another purpose, by its hash.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from fankui.taxonomy import Taxonomy
 from fankui.text import normalise
 from training.annotations import ROUNDS, Example, join, read_corrections, read_hashes, read_tickets
 from training.corpora import Record, read_folder, text_hash
+from training.fragments import fragments
 from training.recipe import Data
 
 PUBLIC_TEST_CORPORA = ("chnsenticorp_htl_all", "waimai_10k", "online_shopping_10_cats")
@@ -132,6 +136,24 @@ def read_examples(data: Data, records: Iterable[Record], taxonomy: Taxonomy) -> 
     return splits
 
 
+def spread(domains: list[str], count: int) -> list[int]:
+    """The positions of `count` rows, taken from the domains in turn until one has no more."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for position, domain in enumerate(domains):
+        rows[domain].append(position)
+    in_turn = chain.from_iterable(zip_longest(*rows.values()))
+    return [position for position in in_turn if position is not None][:count]
+
+
+def _fragments(examples: Sequence[Example], held_out: Iterable[str], count: int, tokenizer: Tokenizer) -> Dataset:
+    sources = [examples[i] for i in spread([e.domain for e in examples], count)]
+    texts, domains = [normalise(e.text).text for e in sources], [e.domain for e in sources]
+    made = list(fragments(texts, domains, without={normalise(text).text for text in held_out}, seed=0))
+    ids = _tokenise(tokenizer, [text for text, _ in made])
+    columns = {"domain": [domain for _, domain in made], "input_ids": ids, "length": [len(row) for row in ids]}
+    return Dataset.from_dict(columns)
+
+
 def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) -> DatasetDict:
     """All splits that are not empty, tokenised, up to 512 tokens a text. Raises the errors of corpora and annotations.
 
@@ -159,6 +181,9 @@ def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) 
         "dev": _labelled(examples["dev"], tokenizer, taxonomy),
         "tickets_dev": _labelled(examples["tickets_dev"], tokenizer, taxonomy),
     }
+    if data.fragments:
+        held_out = [e.text for name in ("calibration", "dev", "tickets_dev") for e in examples[name]]
+        splits["fragments"] = _fragments(copied, [*held_out, *(r.text for r in public)], data.fragments, tokenizer)
     nothing: list[int] = []
     own = [(e.id, e.text, e.domain, nothing) for e in train if e.source.startswith("tickets/")]
     for name, rows in (

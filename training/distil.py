@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from fankui.taxonomy import Taxonomy
+from training.dataset import spread
 from training.model import MultiHeadClassifier, keep_layers, keep_units
 from training.recipe import Distillation
 from training.train import fit, predict
@@ -23,13 +22,12 @@ _SAMPLE = 1_000
 """Texts on which the strength of feed-forward units is measured."""
 
 
-def spread(domains: list[str], count: int) -> list[int]:
-    """The positions of `count` rows, taken from the domains in turn until one has no more."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    for position, domain in enumerate(domains):
-        rows[domain].append(position)
-    in_turn = chain.from_iterable(zip_longest(*rows.values()))
-    return [position for position in in_turn if position is not None][:count]
+def unseen_texts(dataset: DatasetDict) -> Dataset:
+    """The unlabelled texts and fragments that are not among the train texts: domain, input_ids, length."""
+    train = set(dataset["train"]["id"][:])
+    unlabelled = dataset["unlabelled"].filter(lambda id_: id_ not in train, input_columns="id")
+    parts = [unlabelled, *([dataset["fragments"]] if "fragments" in dataset else [])]
+    return concatenate_datasets([part.select_columns(["domain", "input_ids", "length"]) for part in parts])
 
 
 def with_answers(teachers: Sequence[Path], rows: Dataset, pad_id: int, max_tokens: int) -> Dataset:
@@ -45,7 +43,7 @@ def distil(
     begin: Path,
     teachers: Sequence[Path],
     train: Dataset,
-    unlabelled: Dataset,
+    unseen: Dataset,
     dev: Dataset,
     taxonomy: Taxonomy,
     options: Distillation,
@@ -56,12 +54,15 @@ def distil(
 ) -> tuple[MultiHeadClassifier, dict[str, float]]:
     """The student, which begins as the classifier in `begin`, and its best dev scores (uncalibrated).
 
-    An interrupted run in the same folder is continued.
+    `unseen`: texts (columns domain, input_ids, length) that the teachers were not trained on. An interrupted run in
+    the same folder is continued.
     """
     columns = ["input_ids", "targets", "known", "length"]
+    if options.max_labelled:
+        train = train.select(spread(train["domain"][:], options.max_labelled))
     rows = train.select_columns(columns)
-    if options.max_texts:
-        chosen = unlabelled.select(spread(unlabelled["domain"][:], options.max_texts))
+    if options.max_texts and len(unseen):
+        chosen = unseen.select(spread(unseen["domain"][:], options.max_texts))
         none, nothing = [0.0] * taxonomy.width, [0.0] * len(taxonomy.heads)
         extra = Dataset.from_dict(
             {

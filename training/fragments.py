@@ -16,9 +16,13 @@ _LEAST, _MOST = 4, 240
 """Characters of a new text."""
 
 
-def fragments(texts: Sequence[str], domains: Sequence[str], *, without: Collection[str], seed: int) -> Iterator[str]:
-    """One new text for each given one that yields any: some of its clauses, or clauses of it and of a text of the same
-    domain. Not the texts in `without`, and none twice."""
+def fragments(
+    texts: Sequence[str], domains: Sequence[str], *, without: Collection[str], seed: int
+) -> Iterator[tuple[str, str]]:
+    """New texts and their domains, one for each given text that yields any.
+
+    Each has some of a text's clauses, or clauses of two texts of one domain; none is in `without`, none comes twice.
+    """
     chance = random.Random(seed)
     clauses = [_CLAUSE.findall(text) for text in texts]
     alike: dict[str, list[int]] = defaultdict(list)
@@ -33,7 +37,7 @@ def fragments(texts: Sequence[str], domains: Sequence[str], *, without: Collecti
         text = "".join(made)[:_MOST].strip()
         if len(text) >= _LEAST and text not in seen:
             seen.add(text)
-            yield text
+            yield text, domain
 
 
 def _stretch(clauses: Sequence[str], chance: random.Random) -> list[str]:

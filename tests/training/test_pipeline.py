@@ -8,13 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from datasets import DatasetDict, concatenate_datasets, load_from_disk
+from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
 from typer.testing import CliRunner
 
 from fankui import Tagger, Tags
 from fankui.bundle import Bundle
 from training.ablation import Plan, Variant, ablate
 from training.cli import app
+from training.distil import unseen_texts
 from training.model import MultiHeadClassifier
 from training.pipeline import PipelineError, Run, run_step
 from training.recipe import Finetuning, Recipe
@@ -112,6 +113,17 @@ def test_the_ablation_plan_at_hand_names_real_options() -> None:
     plan = Plan.load(ROOT / "training/recipes/ablation.yaml")
     for variant in plan.variants:
         Finetuning.model_validate(plan.finetuning.model_dump() | variant.finetuning)
+
+
+def test_students_also_learn_from_texts_that_their_teachers_have_not_seen(tiny_run: Path) -> None:
+    dataset = load_from_disk(str(tiny_run / "dataset"))
+    unseen = unseen_texts(dataset)
+    seen = {tuple(ids) for name in ("train", "tickets_dev") for ids in dataset[name]["input_ids"]}
+    assert len(unseen) == len(dataset["fragments"]) > 30
+    assert not seen & {tuple(ids) for ids in unseen["input_ids"]}
+    answered = Dataset.load_from_disk(str(tiny_run / "checkpoints" / "distil-1" / "answers"))
+    assert [any(known) for known in answered["known"]] == [True] * 40 + [False] * (len(answered) - 40)
+    assert len(answered) > 70
 
 
 def test_doubtful_training_labels_are_listed_once_with_their_texts(tiny_run: Path, tmp_path: Path) -> None:
