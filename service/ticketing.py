@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -200,6 +200,12 @@ def _confidence(tags: Tags) -> float:
     return min([tags.sentiment.score, *(cause.score for cause in tags.causes)])
 
 
+def not_a_label(value: object, known: Iterable[object]) -> str:
+    """The sentence for a label that there is not; `known`: those that there are."""
+    shown = value[:64] if isinstance(value, str) else value
+    return f"{shown!r} is not a label; there are: {', '.join(map(str, known))}."
+
+
 def check_labels(labels: Mapping[str, str | Sequence[str]], taxonomy: Taxonomy) -> None:
     """Hold the labels of a correction, by field of a prediction, against the taxonomy. Raises LabelsError."""
     heads = {head.field: head for head in taxonomy.heads}
@@ -214,7 +220,7 @@ def check_labels(labels: Mapping[str, str | Sequence[str]], taxonomy: Taxonomy) 
             raise LabelsError(path, "This must be one label.")
         for label in [value] if isinstance(value, str) else value:
             if label not in head.label_ids:
-                raise LabelsError(path, f"{label[:64]!r} is not a label; there are: {', '.join(head.label_ids)}.")
+                raise LabelsError(path, not_a_label(label, head.label_ids))
         if not isinstance(value, str) and len(set(value)) < len(value):
             raise LabelsError(path, "A label is named twice.")
 

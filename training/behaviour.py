@@ -7,6 +7,7 @@ or a direction (what the variant changes). No case may be used for training.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,12 @@ def read_cases(folder: Path) -> dict[str, list[Case]]:
     if not cases:
         raise BehaviourError(f"There is no case in {folder}.")
     return cases
+
+
+def case_texts(folder: Path) -> set[str]:
+    """All texts and variants of the cases. Raises BehaviourError."""
+    cases = chain.from_iterable(read_cases(folder).values())
+    return {text for case in cases for text in (case.text, case.variant) if text is not None}
 
 
 def facts(tags: Tags) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def read_examples(data: Data, records: Iterable[Record], taxonomy: Taxonomy) -> 
 
 
 def spread(domains: list[str], count: int) -> list[int]:
-    """The positions of `count` rows, taken from the domains in turn until one has no more."""
+    """The positions of `count` rows, one of each domain in turn as long as it has any."""
     rows: dict[str, list[int]] = defaultdict(list)
     for position, domain in enumerate(domains):
         rows[domain].append(position)
@@ -145,21 +145,25 @@ def spread(domains: list[str], count: int) -> list[int]:
     return [position for position in in_turn if position is not None][:count]
 
 
-def _fragments(examples: Sequence[Example], held_out: Iterable[str], count: int, tokenizer: Tokenizer) -> Dataset:
+def _fragments(examples: Sequence[Example], without: Collection[str], count: int, tokenizer: Tokenizer) -> Dataset:
     sources = [examples[i] for i in spread([e.domain for e in examples], count)]
     texts, domains = [normalise(e.text).text for e in sources], [e.domain for e in sources]
-    made = list(fragments(texts, domains, without={normalise(text).text for text in held_out}, seed=0))
+    made = list(fragments(texts, domains, without=without, seed=0))
     ids = _tokenise(tokenizer, [text for text, _ in made])
     columns = {"domain": [domain for _, domain in made], "input_ids": ids, "length": [len(row) for row in ids]}
     return Dataset.from_dict(columns)
 
 
-def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) -> DatasetDict:
+def build_dataset(
+    data: Data, tokenizer: Tokenizer, *, with_words: bool = True, never_train_on: Collection[str] = ()
+) -> DatasetDict:
     """All splits that are not empty, tokenised, up to 512 tokens a text. Raises the errors of corpora and annotations.
 
-    with_words: also the word numbers that whole-word masking needs (slow: jieba).
+    with_words: also the word numbers that whole-word masking needs (slow: jieba). never_train_on: texts to be left out
+    of the train texts and of what is made of them, however they are written.
     """
     taxonomy = Taxonomy.load(data.taxonomy)
+    never = {normalise(text).text for text in never_train_on}
     records = read_texts(data)
     examples = read_examples(data, records, taxonomy)
     dev_hashes = {text_hash(e.text) for e in [*examples["dev"], *examples["tickets_dev"]]}
@@ -167,7 +171,7 @@ def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) 
         dev_hashes |= set(read_hashes(data.annotations / "dev.jsonl").values())
     calibration = [e for e in examples["calibration"] if text_hash(e.text) not in dev_hashes]
     kept_out = dev_hashes | {text_hash(e.text) for e in calibration}
-    train = [e for e in examples["train"] if text_hash(e.text) not in kept_out]
+    train = [e for e in examples["train"] if text_hash(e.text) not in kept_out and normalise(e.text).text not in never]
     train_hashes = {text_hash(e.text) for e in train}
     public = [r for r in records if in_public_test(r) and r.sha256 not in train_hashes | kept_out]
     public = list({r.sha256: r for r in public}.values())
@@ -183,7 +187,8 @@ def build_dataset(data: Data, tokenizer: Tokenizer, *, with_words: bool = True) 
     }
     if data.fragments:
         held_out = [e.text for name in ("calibration", "dev", "tickets_dev") for e in examples[name]]
-        splits["fragments"] = _fragments(copied, [*held_out, *(r.text for r in public)], data.fragments, tokenizer)
+        without = {normalise(text).text for text in [*held_out, *(r.text for r in public)]} | never
+        splits["fragments"] = _fragments(copied, without, data.fragments, tokenizer)
     nothing: list[int] = []
     own = [(e.id, e.text, e.domain, nothing) for e in train if e.source.startswith("tickets/")]
     for name, rows in (

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-_CLAUSE = re.compile(r"[^,。!?;、,!?;\n…~]+[,。!?;、,!?;\n…~]*")
+_CLAUSE = re.compile(r"[^,。!?;、\n~]+[,。!?;、\n~]*")
 _LEAST, _MOST = 4, 240
 """Characters of a new text."""
 
@@ -19,7 +19,7 @@ _LEAST, _MOST = 4, 240
 def fragments(
     texts: Sequence[str], domains: Sequence[str], *, without: Collection[str], seed: int
 ) -> Iterator[tuple[str, str]]:
-    """New texts and their domains, one for each given text that yields any.
+    """New texts and their domains, one for each given text that yields any; all texts normalised (`fankui.text`).
 
     Each has some of a text's clauses, or clauses of two texts of one domain; none is in `without`, none comes twice.
     """

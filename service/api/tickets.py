@@ -26,7 +26,7 @@ from service.idempotency import IdempotentRoute
 from service.problem import NO_ADAPTER, NO_TICKET, Fault, Problem
 from service.settings import Settings
 from service.store import tickets
-from service.ticketing import BlankTicketError, LabelsError
+from service.ticketing import BlankTicketError, LabelsError, not_a_label
 
 _WRITING = problem.responses(
     *problem.OF_ANY_CALL,
@@ -232,7 +232,7 @@ def no_ticket(ticket_id: str) -> Problem:
 def _check_filters(taxonomy: Taxonomy, **wanted: str | None) -> None:
     """Raises Problem (422) for labels that no ticket can have: an empty list would hide a slip of the pen."""
     faults = [
-        Fault(field=name, message=f"{label!r} is not a label; there are: {', '.join(taxonomy.head(name).label_ids)}.")
+        Fault(field=name, message=not_a_label(label, taxonomy.head(name).label_ids))
         for name, label in wanted.items()
         if label is not None and label not in taxonomy.head(name).label_ids
     ]

@@ -20,6 +20,7 @@ from service.problem import NO_WEBHOOK, Fault, Problem
 from service.store import webhooks, writes
 from service.store.database import Database
 from service.store.webhooks import State
+from service.ticketing import not_a_label
 from service.webhooks import (
     LONGEST_URL,
     Sender,
@@ -315,5 +316,4 @@ def _faults(new: NewWebhook, taxonomy: Taxonomy, *, private: bool) -> Iterator[F
     ):
         for value in getattr(new.filters, name) or ():
             if value not in known:
-                message = f"{value!r} is not a label; there are: {', '.join(map(str, known))}."
-                yield Fault(field=f"filters.{name}", message=message)
+                yield Fault(field=f"filters.{name}", message=not_a_label(value, known))

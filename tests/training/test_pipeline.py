@@ -15,7 +15,9 @@ from fankui import Tagger, Tags
 from fankui.bundle import Bundle
 from training.ablation import Plan, Variant, ablate
 from training.cli import app
+from training.dataset import build_dataset
 from training.distil import unseen_texts
+from training.encoder import load_encoder
 from training.model import MultiHeadClassifier
 from training.pipeline import PipelineError, Run, run_step
 from training.recipe import Finetuning, Recipe
@@ -124,6 +126,18 @@ def test_students_also_learn_from_texts_that_their_teachers_have_not_seen(tiny_r
     answered = Dataset.load_from_disk(str(tiny_run / "checkpoints" / "distil-1" / "answers"))
     assert [any(known) for known in answered["known"]] == [True] * 40 + [False] * (len(answered) - 40)
     assert len(answered) > 70
+
+
+def test_texts_never_to_be_trained_on_are_in_no_split_however_they_are_written(tiny_run: Path) -> None:
+    recipe = Recipe.model_validate_json((tiny_run / "recipe.json").read_text(encoding="utf-8"))
+    tokenizer = load_encoder(str(tiny_run / "encoder")).tokenizer
+    (first, *rest) = load_from_disk(str(tiny_run / "dataset"))["train"]["text"]
+    spread_out = f"  {first}\n"
+    dataset = build_dataset(recipe.data, tokenizer, with_words=False, never_train_on=[spread_out])
+    assert first not in set(dataset["train"]["text"])
+    assert set(dataset["train"]["text"]) == set(rest) - {first}
+    ids = tuple(tokenizer.encode(first).ids)
+    assert ids not in {tuple(row) for name in ("unlabelled", "fragments") for row in dataset[name]["input_ids"]}
 
 
 def test_doubtful_training_labels_are_listed_once_with_their_texts(tiny_run: Path, tmp_path: Path) -> None:
