@@ -100,6 +100,8 @@ class Bundle:
                 calibration is None
                 or len(calibration.thresholds) != expected
                 or len(calibration.bias) not in (0, len(head.labels))
+                or len(calibration.context) not in (0, len(head.labels))
+                or any(len(row) != taxonomy.width for row in calibration.context)
             ):
                 raise BundleError(f"The {MANIFEST} in {folder} has no fitting calibration for the head {head.id!r}.")
         return cls(folder, manifest, taxonomy)

@@ -17,14 +17,17 @@ Flags = NDArray[np.bool_]
 class HeadCalibration(BaseModel):
     """How one head's logits become probabilities and labels.
 
-    Logits are divided by `temperature` and moved by `bias` (temperature and vector scaling, Guo et al. 2017). A label
-    of a multi-label head holds at or above its threshold. Both tuples are in the order of the head's labels; no bias
-    is 0, no threshold 0.5.
+    Logits are divided by `temperature` and moved by `bias` (temperature and vector scaling, Guo et al. 2017) and by
+    the logits of all heads times `context` (the off-diagonal part of matrix scaling, Kull et al. 2019): a cause, say,
+    makes a service dimension likelier. A label of a multi-label head holds at or above its threshold. `bias` and
+    `thresholds` are in the order of the head's labels, `context` is (the head's labels, labels of all heads); no bias
+    and no context is 0, no threshold 0.5.
     """
 
     model_config = ConfigDict(frozen=True)
     temperature: float = Field(default=1.0, gt=0)
     bias: tuple[float, ...] = ()
+    context: tuple[tuple[float, ...], ...] = ()
     thresholds: tuple[float, ...] = ()
 
 
@@ -50,12 +53,14 @@ class Decider:
 
     def __init__(self, taxonomy: Taxonomy, calibration: Calibration) -> None:
         slices = list(taxonomy.slices())
-        self._temperature = np.ones(taxonomy.width, np.float32)
+        self._scale = np.zeros((taxonomy.width, taxonomy.width), np.float32)
         self._bias = np.zeros(taxonomy.width, np.float32)
         self._thresholds = np.full(taxonomy.width, np.inf, np.float32)
         """Above any probability where one label of the head is chosen instead."""
         for head, columns in slices:
-            self._temperature[columns] = calibration[head.id].temperature
+            self._scale[columns, columns] = np.eye(len(head.labels)) / calibration[head.id].temperature
+            if calibration[head.id].context:
+                self._scale[:, columns] += np.array(calibration[head.id].context, np.float32).T
             if calibration[head.id].bias:
                 self._bias[columns] = calibration[head.id].bias
             if head.kind == "multi":
@@ -71,7 +76,7 @@ class Decider:
 
     def probabilities(self, logits: NDArray[Any]) -> Floats:
         """Calibrated probabilities, same shape as logits (texts, labels of all heads)."""
-        scaled = logits.astype(np.float32) / self._temperature + self._bias
+        scaled = logits.astype(np.float32) @ self._scale + self._bias
         alone = 1 / (1 + np.exp(-scaled.clip(-60, 60)))
         exponents = np.exp(scaled - np.maximum.reduceat(scaled, self._starts, 1)[:, self._head_of])
         together = exponents / np.add.reduceat(exponents, self._starts, 1)[:, self._head_of]

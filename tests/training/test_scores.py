@@ -71,6 +71,26 @@ def test_the_scale_and_bias_of_a_skewed_single_choice_are_found() -> None:
     assert found.bias[2] - found.bias[0] == pytest.approx(1, abs=0.1)
 
 
+def test_what_another_head_says_is_found_where_it_helps_and_only_there() -> None:
+    generator = np.random.default_rng(1)
+    context = generator.normal(0, 2, (20_000, 5))
+    own = generator.normal(0, 1.5, (20_000, 2))
+    gold = generator.random(own.shape) < 1 / (1 + np.exp(-(own + context[:, [3]] * [0.8, 0.0])))
+    found = np.array(fit_scaling(own, gold, "multi", context).context)
+    assert found.shape == (2, 5)
+    assert found[0, 3] == pytest.approx(0.8, abs=0.05)
+    assert np.abs(np.delete(found.ravel(), 3)).max() < 0.05
+
+
+def test_evidence_heads_are_calibrated_by_their_own_logits_only() -> None:
+    gold = _gold(300, 7)
+    logits = gold * 2.0 - 1 + np.random.default_rng(8).normal(0, 1, gold.shape)
+    calibration = fit_calibration(logits, gold, TAXONOMY)
+    assert {head.id: bool(calibration[head.id].context) for head in TAXONOMY.heads} == {
+        head.id: not head.evidence for head in TAXONOMY.heads
+    }
+
+
 def test_thresholds_never_do_worse_on_their_own_texts_than_one_half() -> None:
     gold = _gold(500, 3)
     logits = gold * 1.0 - 1.2 + np.random.default_rng(4).normal(0, 0.8, gold.shape)

@@ -31,6 +31,19 @@ def test_a_higher_temperature_makes_the_model_less_sure() -> None:
     assert warmer[0, SLICES["sentiment"]].max() < cooler[0, SLICES["sentiment"]].max()
 
 
+def test_context_lets_a_label_of_one_head_speak_for_a_label_of_another() -> None:
+    dimensions = SLICES["servqual"].stop - SLICES["servqual"].start
+    context = np.zeros((dimensions, TAXONOMY.width))
+    context[4, SLICES["cause"].start + 4] = 2.0
+    together = NEUTRAL | {"servqual": NEUTRAL["servqual"].model_copy(update={"context": tuple(map(tuple, context))})}
+    logits = np.zeros((1, TAXONOMY.width))
+    logits[0, SLICES["cause"].start + 4] = 1.5
+    alone, moved = DECIDER.probabilities(logits)[0], Decider(TAXONOMY, together).probabilities(logits)[0]
+    place = SLICES["servqual"].start + 4
+    assert np.isclose(moved[place], 1 / (1 + np.exp(-3.0)))
+    assert np.allclose(np.delete(moved, place), np.delete(alone, place))
+
+
 def test_a_label_holds_at_its_threshold() -> None:
     probability = np.full((1, TAXONOMY.width), 0.4, np.float32)
     assert not DECIDER.choose(probability)[0, SLICES["cause"]].any()
