@@ -69,9 +69,11 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "pretraining": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 64, "max_tokens": 64},
         "finetuning": TINY_FINETUNING,
+        "folds": 2,
         "distillation": [
-            TINY_FINETUNING | {"epochs": 2, "layers": [0], "max_texts": 50, "max_labelled": 40},
-            TINY_FINETUNING | {"epochs": 8, "layers": [0], "feed_forward": 72, "teachers": ["finetuned", "previous"]},
+            TINY_FINETUNING | {"epochs": 2, "layers": [0], "teachers": ["folds"], "max_texts": 50, "max_labelled": 40},
+            TINY_FINETUNING
+            | {"epochs": 8, "layers": [0], "feed_forward": 72, "teachers": ["folds", 1], "rounded": 0.2},
         ],
     }
     path = folder / "recipe.yaml"

@@ -41,6 +41,7 @@ class Variant(BaseModel):
     encoder: str = "pretrained"
     without: tuple[str, ...] = ()
     texts: int | None = None
+    seed: int | None = None
 
 
 class Plan(BaseModel):
@@ -75,14 +76,15 @@ def _answers(
 def _measure(run: Path, recipe: Recipe, plan: Plan, variant: Variant, folder: Path) -> dict[str, Any]:
     dataset, taxonomy = load_from_disk(str(run / "dataset")), Taxonomy.load(recipe.data.taxonomy)
     options = Finetuning.model_validate(plan.finetuning.model_dump() | variant.finetuning)
-    set_seed(recipe.seed)
+    seed = variant.seed or recipe.seed
+    set_seed(seed)
     encoder = load_encoder(str(run / variant.encoder))
     keep_layers(encoder.model, plan.layers)
     classifier = new_classifier(encoder, taxonomy, options)
     chosen_on = dataset["calibration"] if "calibration" in dataset else dataset["tickets_dev"]
-    train = _rows(dataset, variant, variant.texts or plan.texts, recipe.seed)
+    train = _rows(dataset, variant, variant.texts or plan.texts, seed)
     started = time.time()
-    fit(classifier, train, chosen_on, taxonomy, options, encoder.pad_id, folder, seed=recipe.seed)
+    fit(classifier, train, chosen_on, taxonomy, options, encoder.pad_id, folder, seed=seed)
     minutes = (time.time() - started) / 60
     row: dict[str, Any] = {"name": variant.name, "texts": len(train), "minutes": round(minutes, 1)}
     calibration = fit_calibration(*_answers(classifier, chosen_on, encoder.pad_id, options.max_tokens), taxonomy)

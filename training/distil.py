@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
+from numpy.typing import NDArray
 
 from fankui.taxonomy import Taxonomy
 from training.dataset import spread
+from training.folds import NO_FOLD, answers, folds_of
 from training.model import MultiHeadClassifier, keep_layers, keep_units
 from training.recipe import Distillation
-from training.train import fit, predict
+from training.train import fit
 from training.trainer import pad, prepare
 
 log = logging.getLogger(__name__)
@@ -30,13 +32,13 @@ def unseen_texts(dataset: DatasetDict) -> Dataset:
     return concatenate_datasets([part.select_columns(["domain", "input_ids", "length"]) for part in parts])
 
 
-def with_answers(teachers: Sequence[Path], rows: Dataset, pad_id: int, max_tokens: int) -> Dataset:
+def with_answers(
+    teachers: Sequence[Path], rows: Dataset, folds: NDArray[np.int64], pad_id: int, max_tokens: int
+) -> Dataset:
     """The rows with a column `soft`: the mean of the teachers' logits, (labels)."""
     ids = rows["input_ids"][:]
-    answers = [
-        predict(MultiHeadClassifier.load(folder), ids, pad_id, max_tokens=max_tokens, half=True) for folder in teachers
-    ]
-    return rows.add_column("soft", list(np.mean(answers, 0)))
+    given = [answers(folder, ids, folds, pad_id, max_tokens) for folder in teachers]
+    return rows.add_column("soft", list(np.mean(given, 0)))
 
 
 def distil(
@@ -50,12 +52,13 @@ def distil(
     pad_id: int,
     folder: Path,
     *,
+    folds: int,
     seed: int,
 ) -> tuple[MultiHeadClassifier, dict[str, float]]:
     """The student, which begins as the classifier in `begin`, and its best dev scores (uncalibrated).
 
-    `unseen`: texts (columns domain, input_ids, length) that the teachers were not trained on. An interrupted run in
-    the same folder is continued.
+    `unseen`: texts (columns domain, input_ids, length) that the teachers were not trained on. `folds`: how many parts
+    the train texts have of which a teacher may have left out one. An interrupted run in the same folder is continued.
     """
     columns = ["input_ids", "targets", "known", "length"]
     if options.max_labelled:
@@ -73,12 +76,15 @@ def distil(
             }
         )
         rows = concatenate_datasets([rows, extra.cast(rows.features)])
-    answers = folder / "answers"
-    if answers.exists():
-        rows = Dataset.load_from_disk(str(answers))
+    answered = folder / "answers"
+    if answered.exists():
+        rows = Dataset.load_from_disk(str(answered))
     else:
-        rows = with_answers(teachers, rows, pad_id, options.max_tokens)
-        rows.save_to_disk(answers)
+        parts = np.full(len(rows), NO_FOLD)
+        if folds:
+            parts[: len(train)] = folds_of(train["id"][:], folds)
+        rows = with_answers(teachers, rows, parts, pad_id, options.max_tokens)
+        rows.save_to_disk(answered)
     log.info("distillation: %d labelled texts and %d others", len(train), len(rows) - len(train))
     student = MultiHeadClassifier.load(begin)
     keep_layers(student.encoder, options.layers)

@@ -32,6 +32,7 @@ from training.distil import distil, unseen_texts
 from training.encoder import OFFLINE, Encoder, load_encoder, prune_vocabulary, verify_conversion
 from training.evaluate import bundle_logits
 from training.export import write_bundle
+from training.folds import NO_FOLD, folds_of
 from training.measure import write_report
 from training.model import MultiHeadClassifier, keep_layers
 from training.pretrain import pretrain
@@ -160,17 +161,27 @@ def pretrain_step(run: Run) -> None:
 
 
 def fit_step(run: Run) -> None:
-    """Fine-tune on annotations and tickets; the best weights by the development texts are kept."""
-    set_seed(run.recipe.seed)
-    encoder, options = run.encoder(), run.recipe.finetuning
-    classifier = new_classifier(encoder, run.taxonomy, options)
-    train, work, seed = run.dataset()["train"], run.folder / "checkpoints", run.recipe.seed
-    started = time.time()
-    scores = fit(classifier, train, run.calibration(), run.taxonomy, options, encoder.pad_id, work / "fit", seed=seed)
-    scores["minutes"] = (time.time() - started) / 60
-    classifier.save(run.folder / "classifier")
+    """Fine-tune on annotations and tickets; the best weights by the calibration texts are kept.
+
+    With folds, each classifier leaves out one, and the first stands for all as the run's classifier.
+    """
+    encoder, options, folds = run.encoder(), run.recipe.finetuning, run.recipe.folds
+    train, calibration, numbers = run.dataset()["train"], run.calibration(), []
+    parts = folds_of(train["id"][:], folds) if folds else np.full(len(train), NO_FOLD)
+    for number in range(folds or 1):
+        target, started, seed = run.folder / "folds" / str(number), time.time(), run.recipe.seed + number
+        if target.exists():
+            continue
+        set_seed(seed)
+        classifier = new_classifier(encoder, run.taxonomy, options)
+        rows = train.select(np.flatnonzero(parts != number))
+        work = run.folder / "checkpoints" / f"fit-{number}"
+        scores = fit(classifier, rows, calibration, run.taxonomy, options, encoder.pad_id, work, seed=seed)
+        numbers.append(scores | {"minutes": (time.time() - started) / 60})
+        classifier.save(target)
+    shutil.copytree(run.folder / "folds" / "0", run.folder / "classifier")
     encoder.tokenizer.save(str(run.folder / "classifier" / "tokenizer.json"))
-    (run.folder / "fit.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
+    (run.folder / "fit.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
 
 
 def distil_step(run: Run) -> None:
@@ -185,7 +196,12 @@ def distil_step(run: Run) -> None:
         set_seed(run.recipe.seed)
         folder, started = run.folder / "checkpoints" / f"distil-{number}", time.time()
         if not (folder / "student").exists():
-            folders = {"previous": previous, "finetuned": finetuned}
+            folders: dict[str | int, Path] = {
+                "previous": previous,
+                "finetuned": finetuned,
+                "folds": run.folder / "folds",
+            }
+            folders |= {n: run.folder / "checkpoints" / f"distil-{n}" / "student" for n in range(1, number)}
             student, scores = distil(
                 previous,
                 [folders[name] for name in options.teachers],
@@ -196,6 +212,7 @@ def distil_step(run: Run) -> None:
                 options,
                 pad_id,
                 folder,
+                folds=run.recipe.folds,
                 seed=run.recipe.seed,
             )
             numbers.append(scores | {"minutes": (time.time() - started) / 60})

@@ -20,12 +20,13 @@ from training.trainer import arguments, pad, prepare, resume_point
 
 log = logging.getLogger(__name__)
 _IGNORED = -100
+_WHOLE = 0.3
 
 
 class MaskedWords:
     """Collator of whole-word masking: of the chosen words 80 % masked, 10 % random pieces, 10 % left as they are.
 
-    Every second row is left whole, so that the native labels are also learned from complete texts.
+    Three rows in ten are left whole, so that the native labels are also learned from complete texts.
     """
 
     def __init__(self, encoder: Encoder, options: Pretraining, grades: int, seed: int) -> None:
@@ -49,7 +50,7 @@ class MaskedWords:
     def _mask(self, batch: dict[str, Tensor], rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         ids = batch["input_ids"]
         words = torch.full_like(ids, -1)
-        for i, row in enumerate(rows[: len(rows) - len(rows) // 2]):
+        for i, row in enumerate(rows[: len(rows) - int(_WHOLE * len(rows))]):
             kept = row["words"][: self.options.max_tokens]
             words[i, : len(kept)] = torch.tensor(kept)
         chance = torch.rand((len(rows), int(words.max()) + 2), generator=self.generator)

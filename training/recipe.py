@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fankui.errors import FankuiError, describe
 
@@ -102,10 +102,11 @@ class Distillation(Finetuning):
     feed_forward: int | None = Field(
         default=None, ge=1, description="Feed-forward units that each layer keeps, those that say most; None: all."
     )
-    teachers: tuple[Literal["previous", "finetuned"], ...] = Field(
+    teachers: tuple[Literal["previous", "finetuned", "folds"] | int, ...] = Field(
         default=("previous",),
         min_length=1,
-        description="Whose answers are learnt, averaged: those of the model it starts from, of the fine-tuned one.",
+        description="Whose answers are learnt, averaged: those of the model it starts from, of the fine-tuned one, of "
+        "those that leave out a part of the texts, of the student of the round with that number.",
     )
     max_labelled: int | None = Field(default=None, ge=1, description="Train texts to learn from; None: all.")
     max_texts: int = Field(
@@ -115,6 +116,9 @@ class Distillation(Finetuning):
     )
     soft_weight: float = Field(default=1.0, ge=0, description="Weight of the teacher's answers; labels weigh 1.")
     temperature: float = Field(default=1.0, gt=0, description="The logits of both are divided by it.")
+    rounded: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the steps, at the end, with 8-bit rounding as in the bundle."
+    )
 
 
 class Recipe(_Frozen):
@@ -127,10 +131,23 @@ class Recipe(_Frozen):
     data: Data = Data()
     pretraining: Pretraining | None = None
     finetuning: Finetuning
+    folds: int = Field(
+        default=0, ge=0, description="Fine-tune so many classifiers that each leave out a part of the texts; 0: one."
+    )
     distillation: tuple[Distillation, ...] = Field(
         default=(), description="Rounds; the next one begins with a round's student (Furlanello et al. 2018)."
     )
     review_precision: dict[Literal["polarity", "causes"], float] = {"polarity": 0.95, "causes": 0.90}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for number, stage in enumerate(self.distillation, 1):
+            for teacher in stage.teachers:
+                if teacher == "folds" and self.folds < 2:
+                    raise ValueError("a round with the teacher 'folds' needs at least two folds")
+                if isinstance(teacher, int) and not 1 <= teacher < number:
+                    raise ValueError(f"round {number} cannot learn from round {teacher}")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Recipe:

@@ -30,6 +30,7 @@ from training.losses import LossOptions, class_weights, distillation_loss, diver
 from training.metrics import score_logits, selection_score
 from training.model import MultiHeadClassifier, head_shapes
 from training.recipe import Distillation, Finetuning
+from training.rounding import Rounding
 from training.trainer import arguments, pad, prepare, resume_point
 
 log = logging.getLogger(__name__)
@@ -195,6 +196,8 @@ def fit(
     callbacks: list[TrainerCallback] = [EarlyStoppingCallback(options.patience)]
     if options.ema:
         callbacks.append(MovingAverage(options.ema))
+    rounding = Rounding(classifier.encoder, options.rounded if isinstance(options, Distillation) else 0.0)
+    callbacks.append(rounding)
     trainer = ClassifierTrainer(
         classifier,
         options,
@@ -220,6 +223,7 @@ def fit(
     )
     trainer.train(resume_from_checkpoint=resume_point(folder))
     scores = trainer.evaluate()
+    rounding.remove()
     classifier.eval()
     return {name.removeprefix("eval_"): value for name, value in scores.items()}
 

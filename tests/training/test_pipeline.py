@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
 from typer.testing import CliRunner
@@ -18,10 +19,12 @@ from training.cli import app
 from training.dataset import build_dataset
 from training.distil import unseen_texts
 from training.encoder import load_encoder
+from training.folds import folds_of
 from training.model import MultiHeadClassifier
 from training.pipeline import PipelineError, Run, run_step
 from training.recipe import Finetuning, Recipe
 from training.registry import install
+from training.train import predict
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,6 +129,32 @@ def test_students_also_learn_from_texts_that_their_teachers_have_not_seen(tiny_r
     answered = Dataset.load_from_disk(str(tiny_run / "checkpoints" / "distil-1" / "answers"))
     assert [any(known) for known in answered["known"]] == [True] * 40 + [False] * (len(answered) - 40)
     assert len(answered) > 70
+
+
+def test_a_text_is_answered_by_the_classifier_that_was_not_trained_on_it(tiny_run: Path) -> None:
+    answered = Dataset.load_from_disk(str(tiny_run / "checkpoints" / "distil-1" / "answers"))
+    dataset = load_from_disk(str(tiny_run / "dataset"))
+    fold = dict(zip(map(tuple, dataset["train"]["input_ids"]), folds_of(dataset["train"]["id"][:], 2), strict=True))
+    pad_id = int(MultiHeadClassifier.load(tiny_run / "classifier").encoder.config.pad_token_id)
+    rows = [tuple(ids) for ids in answered["input_ids"]]
+    each = [
+        predict(MultiHeadClassifier.load(tiny_run / "folds" / str(n)), rows, pad_id, max_tokens=64, half=True)
+        for n in range(2)
+    ]
+    soft = np.array(answered["soft"])
+    assert {fold[ids] for ids in rows[:40]} == {0, 1}
+    assert np.allclose(soft[:40], [each[fold[ids]][i] for i, ids in enumerate(rows[:40])], atol=0.1)
+    assert np.allclose(soft[40:], np.mean(each, 0)[40:], atol=0.1)
+    assert not np.allclose(each[0], each[1], atol=0.5)
+
+
+def test_a_round_can_only_learn_from_what_there_is(tiny_recipe: Path) -> None:
+    content = Recipe.load(tiny_recipe).model_dump()
+    with pytest.raises(ValueError, match="needs at least two folds"):
+        Recipe.model_validate(content | {"folds": 0})
+    content["distillation"][0]["teachers"] = [1]
+    with pytest.raises(ValueError, match="round 1 cannot learn from round 1"):
+        Recipe.model_validate(content)
 
 
 def test_texts_never_to_be_trained_on_are_in_no_split_however_they_are_written(tiny_run: Path) -> None:
