@@ -234,9 +234,9 @@ def _line(answer: Tags | Untaggable, row: Row, text: str) -> str:
     if row.fault is not None:
         answer = Untaggable(id=answer.id, note=row.fault)
     elif isinstance(answer, Tags) and len(text) > MAX_CHARACTERS:
-        answer = answer.model_copy(update={"note": _TOO_LONG})
+        answer = answer.model_copy(update={"note": _TOO_LONG, "needs_review": True})
     elif isinstance(answer, Tags) and UNREADABLE in text:
-        answer = answer.model_copy(update={"note": _DAMAGED})
+        answer = answer.model_copy(update={"note": _DAMAGED, "needs_review": True})
     return answer.model_dump_json() + "\n"
 
 

@@ -27,6 +27,8 @@ _BINARY = (
 _CHUNK = 1 << 20
 _MOST_DAMAGE = 0.005
 """Which share of its characters may be unreadable before a file counts as no text in that encoding."""
+_FEW, _MOST_OF_FEW = 5, 0.05
+"""So many may be in any case, as long as they are no larger share than this: a short file has few characters."""
 # Characters that are frequent in running text of either script: they tell GB18030 from Big5, whose bytes overlap.
 _FREQUENT = frozenset(
     "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小"
@@ -58,7 +60,7 @@ def _first_fault(path: Path, encoding: str) -> int | None:
 
 
 def _damage(path: Path, encoding: str) -> float:
-    """The share of characters that are unreadable in an encoding."""
+    """The share of characters that are unreadable in an encoding; 1 when that is too many for a text."""
     if _first_fault(path, encoding) is None:  # what stands for unreadable ones may be written in the file itself
         return 0.0
     characters = unreadable = 0
@@ -66,7 +68,8 @@ def _damage(path: Path, encoding: str) -> float:
         while chunk := file.read(_CHUNK):
             characters += len(chunk)
             unreadable += chunk.count(UNREADABLE)
-    return unreadable / max(1, characters)
+    allowed = max(_MOST_DAMAGE * characters, min(_FEW, _MOST_OF_FEW * characters))
+    return unreadable / characters if unreadable <= allowed else 1.0
 
 
 def _frequent_share(sample: bytes, encoding: str) -> float:
@@ -87,7 +90,7 @@ def detect_encoding(path: Path) -> str:
             raise EncodingError(f"{path.name} is {kind}, not text as its name promises; convert it.")
     for mark, encoding in _BOMS:
         if head.startswith(mark):
-            if _damage(path, encoding) > _MOST_DAMAGE:
+            if _damage(path, encoding) == 1:
                 fault = _first_fault(path, encoding)
                 raise EncodingError(f"{path.name} is marked as {encoding} but byte {fault} does not fit; save it anew.")
             return encoding
@@ -98,7 +101,7 @@ def detect_encoding(path: Path) -> str:
         candidates = ("utf-16-le", "utf-16-be")
     damage = {encoding: _damage(path, encoding) for encoding in candidates}
     share = {encoding: _frequent_share(head, encoding) for encoding in candidates}
-    fitting = [encoding for encoding in candidates if damage[encoding] <= _MOST_DAMAGE]
+    fitting = [encoding for encoding in candidates if damage[encoding] < 1]
     if candidates[0] == "utf-16-le":
         fitting = [encoding for encoding in fitting if share[encoding] > 0.05]
     if not fitting:

@@ -38,6 +38,7 @@ from training.model import MultiHeadClassifier, keep_layers
 from training.pretrain import pretrain
 from training.recipe import Recipe
 from training.train import fit, new_classifier
+from training.trainer import cost
 
 MIN_COSINE = 0.96
 """The offline encoder's conversion must agree at least so well with the package's own engine."""
@@ -154,8 +155,7 @@ def pretrain_step(run: Run) -> None:
         grades = len(run.taxonomy.head("sentiment").labels)
         work, unlabelled = run.folder / "checkpoints" / "pretraining", run.dataset()["unlabelled"]
         started = time.time()
-        numbers = pretrain(encoder, unlabelled, options, grades, work, seed=run.recipe.seed)
-        numbers["minutes"] = (time.time() - started) / 60
+        numbers = pretrain(encoder, unlabelled, options, grades, work, seed=run.recipe.seed) | cost(started)
         (run.folder / "pretrain.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     encoder.save(run.folder / "pretrained")
 
@@ -177,7 +177,7 @@ def fit_step(run: Run) -> None:
         rows = train.select(np.flatnonzero(parts != number))
         work = run.folder / "checkpoints" / f"fit-{number}"
         scores = fit(classifier, rows, calibration, run.taxonomy, options, encoder.pad_id, work, seed=seed)
-        numbers.append(scores | {"minutes": (time.time() - started) / 60})
+        numbers.append(scores | cost(started))
         classifier.save(target)
     shutil.copytree(run.folder / "folds" / "0", run.folder / "classifier")
     encoder.tokenizer.save(str(run.folder / "classifier" / "tokenizer.json"))
@@ -215,7 +215,7 @@ def distil_step(run: Run) -> None:
                 folds=run.recipe.folds,
                 seed=run.recipe.seed,
             )
-            numbers.append(scores | {"minutes": (time.time() - started) / 60})
+            numbers.append(scores | cost(started))
             student.save(folder / "student")
         previous = folder / "student"
     shutil.copytree(previous, run.folder / "student")

@@ -14,8 +14,8 @@ _HEADLINES = (
 )  # fmt: skip
 
 _SPLITS = {"dev": "real feedback (dev)", "tickets_dev": "own helpdesk tickets (dev)"}
-_WATTS = 60
-"""Taken as the power of two busy server cores with their share of the machine, for the estimate of energy."""
+_CPU_WATTS, _GPU_WATTS = 60, 900
+"""Taken as the power of two busy server cores, or of a busy data-centre GPU, with their share of the machine."""
 
 
 def _number(value: float | None) -> str:
@@ -164,26 +164,29 @@ def _ablation_parts(report: dict[str, Any]) -> list[str]:
     header = ["variant", "texts", "cause micro", "cause macro", "polarity", "QWK", "request", "tickets: cause micro"]
     return [
         "## What each choice is worth",
-        "A small model (three of the encoder's layers, a part of the texts, two epochs) trained once per variant, all "
-        "else equal (`fankui train ablation`); thresholds from the calibration texts. One run each: differences below "
-        "about 0.02 are within chance.",
+        "A smaller model (every second layer of the encoder, a part of the texts, three epochs) trained once per "
+        "variant, all else equal (`fankui train ablation`); calibrated on the calibration texts. One run each: "
+        "differences below about 0.02 are within chance.",
         _table([*header, "tickets: polarity"], rows),
     ]
 
 
 def _cost_parts(report: dict[str, Any]) -> list[str]:
     names = {"pretrain": "pretraining", "fit": "fine-tuning", "distil": "distillation"}
-    rows, total = [], 0.0
+    rows, minutes, energy = [], 0.0, 0.0
     for step, name in names.items():
         rounds = report.get(step, [])
-        if minutes := sum(r["minutes"] for r in (rounds if isinstance(rounds, list) else [rounds])):
-            rows.append([name, f"{minutes:.0f}", f"{minutes / 60 * _WATTS / 1000:.3f}"])
-            total += minutes
-    rows.append(["**all**", f"{total:.0f}", f"{total / 60 * _WATTS / 1000:.3f}"])
+        for number, taken in enumerate(rounds if isinstance(rounds, list) else [rounds], 1):
+            watts = _CPU_WATTS if "CPU" in taken["device"] else _GPU_WATTS
+            spent = taken["minutes"] / 60 * watts / 1000
+            title = f"{name}, round {number}" if isinstance(rounds, list) and len(rounds) > 1 else name
+            rows.append([title, taken["device"], f"{taken['minutes']:.1f}", f"{spent:.3f}"])
+            minutes, energy = minutes + taken["minutes"], energy + spent
+    rows.append(["**all**", "", f"{minutes:.1f}", f"{energy:.3f}"])
     return [
         "## Cost of training",
-        f"Wall time on two CPU cores, partly shared with other work; energy is an estimate at {_WATTS} W.",
-        _table(["step", "minutes", "kWh"], rows),
+        f"Wall time; energy is an estimate at {_GPU_WATTS} W for a GPU and {_CPU_WATTS} W for CPU cores.",
+        _table(["step", "on", "minutes", "kWh"], rows),
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,12 @@ def arguments(folder: Path, stage: Stage, *, seed: int, **more: Any) -> Training
         data_seed=seed,
         **more,
     )
+
+
+def cost(started: float) -> dict[str, Any]:
+    """What a stage took since `started` (seconds since the epoch): `minutes` of wall time, and on which `device`."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    return {"minutes": (time.time() - started) / 60, "device": name}
 
 
 def prepare(encoder: PreTrainedModel) -> None:

@@ -92,8 +92,10 @@ def test_a_row_with_a_damaged_byte_is_tagged_and_says_so(tagger: Tagger, tmp_pat
     (tmp_path / "in.csv").write_bytes(b"id,text\n" + b"\n".join(rows) + b"\n")
     summary = tag_table(tmp_path / "in.csv", tmp_path / "out.csv", tagger)
     assert (summary.rows, summary.untaggable, summary.damaged) == (30, 0, 1)
-    notes = [row.values["note"] for row in open_table(tmp_path / "out.csv").rows()]
+    tagged = [row.values for row in open_table(tmp_path / "out.csv").rows()]
+    notes = [values["note"] for values in tagged]
     assert "could not be read" in notes[7] and not any(notes[:7] + notes[8:])
+    assert str(tagged[7]["needs_review"]).lower() == "true"
 
 
 def test_an_interrupted_run_resumes_where_it_stopped(tagger: Tagger, tmp_path: Path) -> None:

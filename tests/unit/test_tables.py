@@ -88,6 +88,22 @@ def test_a_file_with_few_damaged_bytes_is_read_all_the_same(tmp_path: Path, enco
     assert damaged[0].startswith("說好三天到貨") and damaged[0].endswith("電話也打不通")
 
 
+@pytest.mark.parametrize(("faults", "read"), [(2, True), (9, False)])
+def test_a_short_file_may_have_a_few_damaged_bytes_but_not_many(tmp_path: Path, faults: int, read: bool) -> None:
+    content = bytearray(
+        "编号,内容\n1,送货太慢了,说好三天到,十天了还没有到,打电话也没人接,气死人了\n".encode("gb18030") * 3
+    )
+    for place in list(range(20, len(content), 17))[:faults]:
+        content[place] = 0xFF
+    path = tmp_path / "short.csv"
+    path.write_bytes(content)
+    if read:
+        assert detect_encoding(path) == "gb18030"
+    else:
+        with pytest.raises(EncodingError, match="fits none of them"):
+            detect_encoding(path)
+
+
 def test_a_wrong_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="There is no file"):
         open_table(tmp_path / "absent.csv")
