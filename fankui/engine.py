@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -56,15 +57,13 @@ _Batch = tuple[list[_Window], dict[str, NDArray[np.int64]]]
 class Tagger:
     """A loaded model. Thread-safe; one instance per process is enough."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
-        options = ort.SessionOptions()
-        # One core a call and several calls at once: cores that share a call spend much of it waiting for each other.
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+    def __init__(self, bundle: Bundle, *, threads: int = 0, alone_threads: int = 1) -> None:
         workers = threads or usable_cores()
         self._pool = ThreadPoolExecutor(workers, "tagger") if workers > 1 else None
         self.bundle = bundle
-        self.session = ort.InferenceSession(str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"])
+        # One core a call and several calls at once: cores that share a call spend much of it waiting for each other.
+        self.session = _session(bundle, 1)
+        self._wide = _session(bundle, alone_threads) if alone_threads > 1 else self.session
         self.tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
@@ -75,19 +74,26 @@ class Tagger:
         """Tokens read so far, padding left out; for monitoring."""
 
     @classmethod
-    def load(cls, path: Path | str | None = None, *, threads: int = 0) -> Tagger:
+    def load(cls, path: Path | str | None = None, *, threads: int = 0, alone_threads: int = 1) -> Tagger:
         """Load the bundle in `path` (None: the current one) to run on `threads` cores (0: all).
 
-        Raises BundleError for a bundle that is missing or damaged.
+        alone_threads: how many cores share a call of `tag` that says that it is alone. Raises BundleError for a bundle
+        that is missing or damaged.
         """
-        return cls(Bundle.load(find_bundle(path)), threads=threads)
+        return cls(Bundle.load(find_bundle(path)), threads=threads, alone_threads=alone_threads)
 
     def tag(
-        self, texts: Sequence[str], *, ids: Sequence[str | None] | None = None, evidence: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        ids: Sequence[str | None] | None = None,
+        evidence: bool = True,
+        alone: bool = False,
     ) -> list[Tags | Untaggable]:
         """Tags of each text, in order; Untaggable for a text that shows nothing. Any string is accepted.
 
-        Texts longer than the model's window are read in overlapping windows.
+        Texts longer than the model's window are read in overlapping windows. alone: nothing else has work for the
+        cores, so several may share this call.
         """
         ids = ids or [None] * len(texts)
         if len(ids) != len(texts):
@@ -98,7 +104,7 @@ class Tagger:
         encodings = self.tokenizer.encode_batch([normalised[i].text for i in readable]) if readable else []
         if not readable:
             return answers
-        readings = self.read(encodings)
+        readings = self.read(encodings, alone=alone)
         probability = self._decider.probabilities(np.stack([reading.logits for reading in readings]))
         chosen = self._decider.choose(probability)
         sure = self._decider.confidences(probability, chosen)
@@ -112,13 +118,14 @@ class Tagger:
             answers[i] = self._tags(ids[i], texts[i], normalised[i], offsets, reading.shares, scores, held, unsure)
         return answers
 
-    def read(self, encodings: Sequence[Encoding]) -> list[_Reading]:
+    def read(self, encodings: Sequence[Encoding], *, alone: bool = False) -> list[_Reading]:
         """Run the model over tokenised texts in batches of similar length and join the windows of each text."""
         readings: list[_Reading | None] = [None] * len(encodings)
         parts: dict[int, list[tuple[_Window, _Reading]]] = {}
         batches = list(self.batches(encodings))
         each = self._pool.map if self._pool and len(batches) > 1 else map
-        for (batch, _), found in zip(batches, each(self._run, batches), strict=True):
+        run = partial(self._run, self._wide if alone else self.session)
+        for (batch, _), found in zip(batches, each(run, batches), strict=True):
             for window, reading in zip(batch, found, strict=True):
                 if len(encodings[window.text].ids) == len(window.ids):
                     readings[window.text] = reading
@@ -153,11 +160,11 @@ class Tagger:
                 mask[row, : len(window.ids)] = 1
             yield batch, {"input_ids": ids, "attention_mask": mask}
 
-    def _run(self, work: _Batch) -> list[_Reading]:
+    def _run(self, session: ort.InferenceSession, work: _Batch) -> list[_Reading]:
         batch, feed = work
         with self._counting:
             self.tokens += sum(len(window.ids) for window in batch)
-        logits, shares = self.session.run(["logits", "evidence"], feed)
+        logits, shares = session.run(["logits", "evidence"], feed)
         return [_Reading(logits[row], shares[row, : len(window.ids)]) for row, window in enumerate(batch)]
 
     def _join(self, length: int, pieces: list[tuple[_Window, _Reading]]) -> _Reading:
@@ -218,6 +225,15 @@ class Tagger:
             taxonomy=self.bundle.taxonomy.version,
             note=None if chinese else NOT_CHINESE,
         )
+
+
+def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Threads that go on spinning after a call would take the cores from everything else.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return ort.InferenceSession(str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"])
 
 
 def usable_cores() -> int:

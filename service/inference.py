@@ -17,6 +17,8 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_MOST_CORES_A_CALL = 4
+"""A single text has no work for more."""
 _WARM_UP = "说好三天到货,十天了还没发,问客服也没人理"
 
 
@@ -106,11 +108,14 @@ class Inference:
         """Tokens that models of this process have read, padding left out."""
         return self._tokens_before + (self._tagger.tokens if self._tagger else 0)
 
-    def _tag(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Tags | Untaggable]:
-        return self.tagger.tag(texts, ids=ids)
+    def _tag(self, texts: Sequence[str], ids: Sequence[str | None], *, alone: bool) -> list[Tags | Untaggable]:
+        return self.tagger.tag(texts, ids=ids, alone=alone)
 
 
 def _load(settings: Settings) -> Tagger:
-    tagger = Tagger.load(settings.model, threads=1)  # The scheduler's threads are enough.
-    tagger.tag([_WARM_UP])
+    cores = settings.threads or usable_cores()
+    # The scheduler's threads are enough for many requests; one that is alone gets all cores.
+    tagger = Tagger.load(settings.model, threads=1, alone_threads=min(cores, _MOST_CORES_A_CALL))
+    for alone in (False, True):
+        tagger.tag([_WARM_UP], alone=alone)
     return tagger

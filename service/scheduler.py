@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Protocol
 
 from fankui.errors import FankuiError
 from fankui.tags import Tags, Untaggable
@@ -23,7 +24,6 @@ from fankui.tags import Tags, Untaggable
 log = logging.getLogger(__name__)
 
 Result = Tags | Untaggable
-Tag = Callable[[Sequence[str], Sequence[str | None]], list[Result]]
 OnCall = Callable[[int, int, float], None]
 """Told of each model call: its texts, its characters, the seconds it took."""
 
@@ -36,6 +36,12 @@ _FIRST_GUESS = 5_000.0
 """Characters a second, until calls have been timed."""
 _FIRST_LENGTH = 50.0
 """Characters a text, until texts have come."""
+
+
+class Tag(Protocol):
+    """Runs the model. `alone`: no other call has work for the cores."""
+
+    def __call__(self, texts: Sequence[str], ids: Sequence[str | None], *, alone: bool) -> list[Result]: ...
 
 
 class OverloadedError(FankuiError):
@@ -87,6 +93,8 @@ class Scheduler:
         self._length = _FIRST_LENGTH
         """Characters a text, a moving average."""
         self._changed = threading.Condition()
+        self._calls = 0
+        """Model calls under way."""
         self._closing = False
         self._threads = [threading.Thread(target=self._run, name=f"model-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
@@ -166,7 +174,9 @@ class Scheduler:
                 if not self._jobs:
                     return
                 call = self._take()
-            self._answer(call)
+                alone = not self._calls and not self._jobs
+                self._calls += 1
+            self._answer(call, alone)
 
     def _take(self) -> list[tuple[_Job, int]]:
         """The texts of the next call, one of each request in turn; what is left goes to the other threads."""
@@ -188,11 +198,15 @@ class Scheduler:
         self._characters -= characters
         return call
 
-    def _answer(self, call: list[tuple[_Job, int]]) -> None:
+    def _answer(self, call: list[tuple[_Job, int]], alone: bool) -> None:
         texts = [job.texts[position] for job, position in call]
         started = perf_counter()
         try:
-            results = self._tag(texts, [job.ids[position] for job, position in call])
+            try:
+                results = self._tag(texts, [job.ids[position] for job, position in call], alone=alone)
+            finally:
+                with self._changed:
+                    self._calls -= 1
         except Exception as error:
             for job in {id(job): job for job, _ in call}.values():
                 job.loop.call_soon_threadsafe(_fail, job, error)

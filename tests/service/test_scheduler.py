@@ -23,12 +23,14 @@ class Engine:
 
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
+        self.alone: list[bool] = []
         self.running = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def __call__(self, texts: Sequence[str], ids: Sequence[str | None]) -> list[Result]:
+    def __call__(self, texts: Sequence[str], ids: Sequence[str | None], *, alone: bool) -> list[Result]:
         self.calls.append(list(texts))
+        self.alone.append(alone)
         self.running.set()
         assert self.go_on.wait(30)
         if "fail" in texts:
@@ -108,6 +110,22 @@ def test_threads_share_what_waits() -> None:
 
     calls = run(scenario, threads=2).calls
     assert calls[:3] == [["first"], ["first"], ["a", "b"]]  # Half of it is for the other thread.
+
+
+def test_only_a_call_beside_which_there_is_nothing_to_do_is_alone() -> None:
+    async def scenario(engine: Engine, scheduler: Scheduler) -> None:
+        first = await busy(engine, scheduler)
+        engine.running.clear()
+        (second,) = await waiting(scheduler, ["second"])
+        await asyncio.to_thread(engine.running.wait, 30)
+        engine.go_on.set()
+        await asyncio.gather(first, second)
+        await scheduler.tag(["third"], [None])
+        await scheduler.tag(["fourth", "fifth"], [None, None])  # one for each thread
+
+    engine = run(scenario, threads=2)
+    assert engine.calls[:3] == [["first"], ["second"], ["third"]]
+    assert engine.alone[:4] == [True, False, True, False]
 
 
 def test_a_single_ticket_does_not_wait_for_a_huge_batch() -> None:

@@ -54,6 +54,12 @@ def test_on_several_cores_the_answers_are_the_same(tagger: Tagger) -> None:
     assert Tagger(tagger.bundle, threads=3).tag(texts) == tagger.tag(texts)
 
 
+def test_cores_that_share_a_call_give_the_same_answers(tagger: Tagger) -> None:
+    texts = ["说好三天到货,十天了还没发", "师傅很专业", "一般", "问客服也不理人。" * 80]
+    wide = Tagger(tagger.bundle, threads=1, alone_threads=2)
+    assert wide.tag(texts, alone=True) == wide.tag(texts) == tagger.tag(texts)
+
+
 def test_a_text_is_answered_alike_alone_and_in_company(tagger: Tagger) -> None:
     """Activations are quantised per batch, so that scores may move a little."""
     texts = [COMPLAINT, "好", "房间有霉味,空调不制冷,前台说没房可换。" * 5]
