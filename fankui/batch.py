@@ -237,6 +237,8 @@ def _line(answer: Tags | Untaggable, row: Row, text: str) -> str:
         answer = answer.model_copy(update={"note": _TOO_LONG, "needs_review": True})
     elif isinstance(answer, Tags) and UNREADABLE in text:
         answer = answer.model_copy(update={"note": _DAMAGED, "needs_review": True})
+    elif UNREADABLE in text:
+        answer = Untaggable(id=answer.id, note=_DAMAGED)
     return answer.model_dump_json() + "\n"
 
 

@@ -59,8 +59,8 @@ def _first_fault(path: Path, encoding: str) -> int | None:
     return None
 
 
-def _damage(path: Path, encoding: str) -> float:
-    """The share of characters that are unreadable in an encoding; 1 when that is too many for a text."""
+def _damage(path: Path, encoding: str) -> float | None:
+    """The share of characters that are unreadable in an encoding; None when that is too many for a text."""
     if _first_fault(path, encoding) is None:  # what stands for unreadable ones may be written in the file itself
         return 0.0
     characters = unreadable = 0
@@ -69,7 +69,7 @@ def _damage(path: Path, encoding: str) -> float:
             characters += len(chunk)
             unreadable += chunk.count(UNREADABLE)
     allowed = max(_MOST_DAMAGE * characters, min(_FEW, _MOST_OF_FEW * characters))
-    return unreadable / characters if unreadable <= allowed else 1.0
+    return unreadable / characters if unreadable <= allowed else None
 
 
 def _frequent_share(sample: bytes, encoding: str) -> float:
@@ -90,7 +90,7 @@ def detect_encoding(path: Path) -> str:
             raise EncodingError(f"{path.name} is {kind}, not text as its name promises; convert it.")
     for mark, encoding in _BOMS:
         if head.startswith(mark):
-            if _damage(path, encoding) == 1:
+            if _damage(path, encoding) is None:
                 fault = _first_fault(path, encoding)
                 raise EncodingError(f"{path.name} is marked as {encoding} but byte {fault} does not fit; save it anew.")
             return encoding
@@ -99,11 +99,9 @@ def detect_encoding(path: Path) -> str:
     candidates: tuple[str, ...] = ("utf-8", "gb18030", "cp950", "big5hkscs")
     if head.count(0) > len(head) // 100:  # ASCII in UTF-16, or no text at all
         candidates = ("utf-16-le", "utf-16-be")
-    damage = {encoding: _damage(path, encoding) for encoding in candidates}
-    share = {encoding: _frequent_share(head, encoding) for encoding in candidates}
-    fitting = [encoding for encoding in candidates if damage[encoding] < 1]
-    if candidates[0] == "utf-16-le":
-        fitting = [encoding for encoding in fitting if share[encoding] > 0.05]
+    damage = {encoding: found for encoding in candidates if (found := _damage(path, encoding)) is not None}
+    share = {encoding: _frequent_share(head, encoding) for encoding in damage}
+    fitting = [encoding for encoding in damage if candidates[0] != "utf-16-le" or share[encoding] > 0.05]
     if not fitting:
         furthest = max(_first_fault(path, encoding) or 0 for encoding in ("utf-8", *candidates))
         raise EncodingError(

@@ -76,7 +76,7 @@ def _answers(
 def _measure(run: Path, recipe: Recipe, plan: Plan, variant: Variant, folder: Path) -> dict[str, Any]:
     dataset, taxonomy = load_from_disk(str(run / "dataset")), Taxonomy.load(recipe.data.taxonomy)
     options = Finetuning.model_validate(plan.finetuning.model_dump() | variant.finetuning)
-    seed = variant.seed or recipe.seed
+    seed = recipe.seed if variant.seed is None else variant.seed
     set_seed(seed)
     encoder = load_encoder(str(run / variant.encoder))
     keep_layers(encoder.model, plan.layers)

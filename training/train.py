@@ -196,8 +196,10 @@ def fit(
     callbacks: list[TrainerCallback] = [EarlyStoppingCallback(options.patience)]
     if options.ema:
         callbacks.append(MovingAverage(options.ema))
-    rounding = Rounding(classifier.encoder, options.rounded if isinstance(options, Distillation) else 0.0)
-    callbacks.append(rounding)
+    rounding = None
+    if isinstance(options, Distillation) and options.rounded:
+        rounding = Rounding(classifier.encoder, options.rounded)
+        callbacks.append(rounding)
     trainer = ClassifierTrainer(
         classifier,
         options,
@@ -223,7 +225,8 @@ def fit(
     )
     trainer.train(resume_from_checkpoint=resume_point(folder))
     scores = trainer.evaluate()
-    rounding.remove()
+    if rounding:
+        rounding.remove()
     classifier.eval()
     return {name.removeprefix("eval_"): value for name, value in scores.items()}
 

@@ -98,6 +98,14 @@ def test_a_row_with_a_damaged_byte_is_tagged_and_says_so(tagger: Tagger, tmp_pat
     assert str(tagged[7]["needs_review"]).lower() == "true"
 
 
+def test_a_row_of_damaged_bytes_alone_says_so_rather_than_that_it_is_blank(tagger: Tagger, tmp_path: Path) -> None:
+    rows = [f"{n},送货太慢了,等了{n}天还没有到".encode() for n in range(30)] + [b"30,\xff\xfe"]
+    (tmp_path / "in.csv").write_bytes(b"id,text\n" + b"\n".join(rows) + b"\n")
+    assert tag_table(tmp_path / "in.csv", tmp_path / "out.csv", tagger).untaggable == 1
+    *_, last = (row.values for row in open_table(tmp_path / "out.csv").rows())
+    assert "could not be read" in str(last["note"])
+
+
 def test_an_interrupted_run_resumes_where_it_stopped(tagger: Tagger, tmp_path: Path) -> None:
     texts = [f"第{n}条,送货太慢" for n in range(30)]
     source, target = _csv(tmp_path / "in.csv", texts), tmp_path / "out.csv"
