@@ -14,6 +14,7 @@ from fankui.privacy import mask
 from fankui.tags import Tags, Untaggable
 from fankui.taxonomy import Taxonomy
 from service.inference import Inference
+from service.lookups import Lookups
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import tickets, webhooks, writes
@@ -41,6 +42,7 @@ class Ticketing:
     def __init__(self, settings: Settings, database: Database, inference: Inference, metrics: Metrics) -> None:
         self._settings = settings
         self._database = database
+        self._lookups = Lookups(database)
         self._inference = inference
         self._metrics = metrics
         self._under_way: dict[tuple[str, str], _Shared] = {}
@@ -66,9 +68,7 @@ class Ticketing:
         async def work() -> Stored:
             # Refused before the look into the store, or not at all: a refusal that has waited helps nobody.
             with self._inference.scheduler.expecting():
-                known = await self._database.read(
-                    lambda connection: tickets.find_with_text(connection, ticket_id, digest)
-                )
+                known = await self._lookups.find(ticket_id, digest)
             if known:
                 return known
             new = await self._classified(ticket_id, text, digest, channel, created_at, attributes)

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -43,6 +43,20 @@ class StoreUnavailableError(FankuiError):
     """The database cannot be reached, is full, or has not been migrated."""
 
 
+@dataclass(slots=True)
+class _Write:
+    """A write on its way, and what becomes of it."""
+
+    work: Work[Any]
+    loop: asyncio.AbstractEventLoop
+    done: asyncio.Future[Any] = field(init=False)
+    result: Any = None
+    error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.done = self.loop.create_future()
+
+
 class Database:
     """One database and its connections. Thread-safe; close it at the end."""
 
@@ -52,7 +66,7 @@ class Database:
         # PostgreSQL would be asked twice more a read, to begin and to end a transaction.
         self._reading = self.engine if self.is_embedded else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = CapacityLimiter(pool)
-        self._waiting: queue.SimpleQueue[tuple[Work[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_on, name="store-writer", daemon=True)
         self._writer.start()
 
@@ -87,9 +101,10 @@ class Database:
 
         `work` may run twice, the first time without effect.
         """
-        done: Future[_T] = Future()
-        self._waiting.put((work, done))
-        return await asyncio.wrap_future(done)
+        write = _Write(work, asyncio.get_running_loop())
+        self._waiting.put(write)
+        result: _T = await write.done
+        return result
 
     def read_now(self, work: Work[_T]) -> _T:
         """`read` for code outside an event loop."""
@@ -130,35 +145,32 @@ class Database:
             while len(batch) < _MOST_TOGETHER and not self._waiting.empty():
                 batch.append(self._waiting.get())
             last = None in batch
-            works = [item for item in batch if item is not None]
-            if works:
-                self._write_together(works)
+            writes = [item for item in batch if item is not None]
+            if writes:
+                self._write_together(writes)
+                _tell(writes)
             if last:
                 return
 
-    def _write_together(self, works: list[tuple[Work[Any], Future[Any]]]) -> None:
+    def _write_together(self, writes: Sequence[_Write]) -> None:
         committing = False
         try:
             with self._transaction() as connection:
-                outcomes = [(done, work(connection)) for work, done in works]
+                for write in writes:
+                    write.result = write.work(connection)
                 committing = True
         except Exception as error:
-            for work, done in works:
+            for write in writes:
                 if committing:  # It may have been committed all the same: done again, it might be done twice.
-                    _settle(done, None, _unavailable(error))
+                    write.error = _unavailable(error)
                 else:  # One has spoilt it for all (a refusal, a deadlock): each on its own, then.
-                    self._write_alone(work, done)
-        else:
-            for done, result in outcomes:
-                _settle(done, result, None)
+                    self._write_alone(write)
 
-    def _write_alone(self, work: Work[Any], done: Future[Any]) -> None:
+    def _write_alone(self, write: _Write) -> None:
         try:
-            result = self.write_now(work)
+            write.result = self.write_now(write.work)
         except Exception as error:
-            _settle(done, None, error)
-        else:
-            _settle(done, result, None)
+            write.error = error
 
     def upgrade(self) -> None:
         """Bring the tables to the newest version. Raises StoreUnavailableError."""
@@ -177,13 +189,21 @@ class Database:
             )
 
 
-def _settle(done: Future[Any], result: Any, error: Exception | None) -> None:
-    if not done.set_running_or_notify_cancel():
-        return  # Nobody waits for it any more; what is committed stays.
-    if error:
-        done.set_exception(error)
-    else:
-        done.set_result(result)
+def _tell(writes: Sequence[_Write]) -> None:
+    """Wake those who wait, once for each event loop: each waking costs it a switch of threads."""
+    for loop in {id(write.loop): write.loop for write in writes}.values():
+        with suppress(RuntimeError):  # It is closed: nobody waits there any more, and what is committed stays.
+            loop.call_soon_threadsafe(_settle, [write for write in writes if write.loop is loop])
+
+
+def _settle(writes: Sequence[_Write]) -> None:
+    for write in writes:
+        if write.done.done():
+            continue  # Whoever waited has gone; what is committed stays.
+        if write.error:
+            write.done.set_exception(write.error)
+        else:
+            write.done.set_result(write.result)
 
 
 def _unavailable(error: Exception) -> StoreUnavailableError:

@@ -20,9 +20,7 @@ _FIRST = {
     name: dialect.insert(_Tickets).on_conflict_do_nothing(index_elements=["id"]).returning(_Tickets)
     for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
 }
-_SAME = select(_Tickets.c.seq).where(
-    _Tickets.c.id == bindparam("wanted_id"), _Tickets.c.text_sha256 == bindparam("wanted_text")
-)
+_SEEN = select(_Tickets.c.id, _Tickets.c.text_sha256).where(_Tickets.c.id.in_(bindparam("ids", expanding=True)))
 _ADD_CAUSE = insert(_Causes)
 
 
@@ -93,10 +91,14 @@ def find(connection: Connection, ticket_id: str, *, lock: bool = False) -> Store
     return _complete(connection, [row])[0] if row else None
 
 
-def find_with_text(connection: Connection, ticket_id: str, text_sha256: str) -> Stored | None:
-    """The ticket, if its text is the one with this hash."""
-    same = connection.execute(_SAME, {"wanted_id": ticket_id, "wanted_text": text_sha256}).first()
-    return find(connection, ticket_id) if same else None
+def find_same(connection: Connection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
+    """Of the tickets with these ids and hashes of their texts those that there are."""
+    seen = connection.execute(_SEEN, {"ids": [ticket_id for ticket_id, _ in wanted]})
+    same = {(row.id, row.text_sha256) for row in seen} & set(wanted)
+    if not same:
+        return {}
+    rows = connection.execute(select(_Tickets).where(_Tickets.c.id.in_([ticket_id for ticket_id, _ in same]))).all()
+    return {(stored.row.id, stored.row.text_sha256): stored for stored in _complete(connection, rows)}
 
 
 def put(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, bool]:

@@ -11,8 +11,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from service.lookups import Lookups
 from service.settings import Settings, SettingsError
 from service.store import keys, tickets, writes
 from service.store.database import Database, StoreUnavailableError
@@ -320,3 +321,42 @@ def test_the_audit_log_tells_who_wrote_what(database: Database) -> None:
 def test_a_database_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="database_url"):
         Settings.read(database_url=url)
+
+
+def test_tickets_that_are_asked_for_at_once_are_found_with_few_queries(database: Database) -> None:
+    stored = [new(f"T-{n}", f"等了{n}天") for n in range(0, 300, 3)]
+    database.write_now(lambda c: [tickets.put(c, ticket, NOW) for ticket in stored])
+    queries: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *sent: queries.append(sent[2]))
+    lookups = Lookups(database)
+
+    async def ask() -> list[tickets.Stored | None]:
+        asked = [lookups.find(f"T-{n}", tickets.text_hash(f"等了{n}天")) for n in range(300)]
+        gone, other = asyncio.ensure_future(asked[0]), lookups.find("T-3", tickets.text_hash("另一段"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await asyncio.gather(*asked[1:], other)
+
+    found = asyncio.run(ask())
+    # The one that is stored under another text is not the same.
+    assert [n for n, ticket in enumerate(found, 1) if ticket] == list(range(3, 300, 3))
+    assert all(ticket.causes == ("broken_promise",) for ticket in found if ticket)
+    assert len(queries) <= 30
+
+
+def test_all_who_asked_learn_that_the_store_is_away_and_may_ask_again(database_url: str) -> None:
+    database = Database(Settings(database_url=database_url).database_url)
+    lookups = Lookups(database)
+
+    async def ask() -> list[Any]:
+        return await asyncio.gather(*(lookups.find(f"T-{n}", "") for n in range(100)), return_exceptions=True)
+
+    async def twice() -> tuple[list[Any], list[Any]]:
+        away = await ask()
+        database.upgrade()
+        return away, await ask()
+
+    away, back = asyncio.run(twice())
+    assert back == [None] * 100
+    assert all(isinstance(error, StoreUnavailableError | ProgrammingError) for error in away)
+    database.close()
