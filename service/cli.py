@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +31,9 @@ _ALLOCATIONS = 10_000
 
 serve_command = typer.Typer(add_completion=False)
 keys_command = typer.Typer(add_completion=False, no_args_is_help=True, help="API keys: make, list, revoke.")
-db_command = typer.Typer(add_completion=False, no_args_is_help=True, help="The ticket store: upgrade, purge.")
+db_command = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="The ticket store: upgrade, purge, corrections."
+)
 config_command = typer.Typer(add_completion=False)
 
 
@@ -198,6 +202,45 @@ def purge(
             database.write_now(lambda c: writes.record(c, "cli", "ticket.purge", f"{erased} tickets", now))
     period = f"older than {days} days" if days else "(no retention period is set)"
     typer.echo(f"Erased {erased} tickets {period} and {answers} answers to old Idempotency-Keys.")
+
+
+@db_command.command()
+def corrections(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, JSON lines.")],
+) -> None:
+    """Write the tickets that people looked at as texts to train on; a recipe names the file in `data: corrected:`.
+
+    Their labels are the prediction's with what was corrected: a field left out of a correction is confirmed by it.
+    """
+    written = 0
+    with _database() as database:
+        try:
+            with output.open("w", encoding="utf-8") as lines:
+                for example in _corrected(database):
+                    lines.write(json.dumps(example, ensure_ascii=False) + "\n")
+                    written += 1
+        except OSError as error:
+            typer.echo(f"{output} cannot be written: {error.strerror}.", err=True)
+            raise typer.Exit(2) from error
+    typer.echo(f"Wrote {written} tickets that people corrected or confirmed to {output}.")
+
+
+def _corrected(database: Database) -> Iterator[dict[str, Any]]:
+    """Id, text and labels by field of the prediction; of several corrections of a field the last holds."""
+    after = 0
+    while page := database.read_now(partial(tickets.corrected, after=after, limit=500)):
+        for stored in page:
+            labels = _predicted(stored.row.tags)
+            for correction in stored.corrections:
+                labels |= correction.labels if correction.revision == stored.row.revision else {}
+            yield {"id": stored.row.id, "text": stored.row.text, "labels": labels}
+        after = page[-1].row.seq
+
+
+def _predicted(tags: dict[str, Any]) -> dict[str, Any]:
+    """The labels of a stored prediction by field: a list where several may hold, else one."""
+    several = {name: [item["label"] for item in found] for name, found in tags.items() if isinstance(found, list)}
+    return several | {name: found["label"] for name, found in tags.items() if isinstance(found, dict)}
 
 
 @config_command.command()

@@ -105,11 +105,33 @@ def read_tickets(path: Path, taxonomy: Taxonomy) -> list[Example]:
     ]
 
 
+def read_corrected(path: Path, taxonomy: Taxonomy) -> list[Example]:
+    """Tickets with the labels that people gave them, as `fankui db corrections` writes them: {"id", "text", "labels"}.
+
+    The labels are by field of a prediction. Raises AnnotationError.
+    """
+    heads = {head.field: head.id for head in taxonomy.heads}
+    examples = []
+    for number, row in _lines(path):
+        if not isinstance(row, dict) or not {"id", "text", "labels"} <= set(row):
+            raise AnnotationError(f"{path.name}, line {number}: it needs id, text and labels.")
+        labels = {heads.get(field, field): value for field, value in row["labels"].items()}
+        examples.append(_example(path, number, row["id"], row["text"], "corrected", labels, taxonomy, "corrected"))
+    return examples
+
+
 def _example(
-    path: Path, number: int, record_id: str, text: str, domain: str, labels: dict[str, Any], taxonomy: Taxonomy
+    path: Path,
+    number: int,
+    record_id: str,
+    text: str,
+    domain: str,
+    labels: dict[str, Any],
+    taxonomy: Taxonomy,
+    kind: str | None = None,
 ) -> Example:
     try:
-        source = f"{path.parent.name}/{path.stem}"
+        source = f"{kind or path.parent.name}/{path.stem}"
         return Example(record_id, text, domain, parse_labels(taxonomy, labels), source)
     except TaxonomyError as error:
         raise AnnotationError(f"{path.name}, line {number} ({record_id}): {error}") from error

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 
 from fankui.taxonomy import Taxonomy
 from fankui.text import normalise
-from training.annotations import ROUNDS, Example, join, read_corrections, read_hashes, read_tickets
+from training.annotations import ROUNDS, Example, join, read_corrected, read_corrections, read_hashes, read_tickets
 from training.corpora import Record, read_folder, text_hash
 from training.fragments import fragments
 from training.recipe import Data
@@ -125,8 +125,10 @@ def read_examples(data: Data, records: Iterable[Record], taxonomy: Taxonomy) -> 
         path = data.tickets / name
         return read_tickets(path, taxonomy) if path.exists() else []
 
+    labelled = [example for name in ROUNDS for example in annotated(name)]
+    corrected = [example for path in data.corrected for example in read_corrected(path, taxonomy)]
     splits = {
-        "train": [example for name in ROUNDS for example in annotated(name)] + own("train.jsonl"),
+        "train": labelled + own("train.jsonl") + corrected,
         "calibration": annotated("calibration.jsonl") + own("calibration.jsonl"),
         "dev": annotated("dev.jsonl"),
         "tickets_dev": own("dev.jsonl"),
@@ -190,7 +192,7 @@ def build_dataset(
         without = {normalise(text).text for text in [*held_out, *(r.text for r in public)]} | never
         splits["fragments"] = _fragments(copied, without, data.fragments, tokenizer)
     nothing: list[int] = []
-    own = [(e.id, e.text, e.domain, nothing) for e in train if e.source.startswith("tickets/")]
+    own = [(e.id, e.text, e.domain, nothing) for e in train if e.source.startswith(("tickets/", "corrected/"))]
     for name, rows in (
         ("unlabelled", [(r.id, r.text, r.domain, native_grades(r)) for r in unlabelled] + own),
         ("public_test", [(r.id, r.text, r.id.split(":")[0], native_grades(r)) for r in public]),

@@ -10,9 +10,10 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
@@ -109,6 +110,15 @@ class Run:
             )
         return concatenate_datasets(parts)
 
+    def note(self, part: str, numbers: dict[str, Any]) -> None:
+        """Keep the scores and the cost of a part of a step, which may be interrupted before its last part."""
+        (self.folder / "checkpoints" / f"{part}.json").write_text(json.dumps(numbers), encoding="utf-8")
+
+    def tell(self, step: str, parts: Sequence[str]) -> None:
+        """Write the noted numbers of all parts of a step into one file."""
+        notes = [(self.folder / "checkpoints" / f"{part}.json").read_text(encoding="utf-8") for part in parts]
+        (self.folder / f"{step}.json").write_text(json.dumps(list(map(json.loads, notes)), indent=1), encoding="utf-8")
+
     def _needed(self, name: str, step: str) -> Path:
         path = self.folder / name
         if not path.exists():
@@ -166,7 +176,7 @@ def fit_step(run: Run) -> None:
     With folds, each classifier leaves out one, and the first stands for all as the run's classifier.
     """
     encoder, options, folds = run.encoder(), run.recipe.finetuning, run.recipe.folds
-    train, calibration, numbers = run.dataset()["train"], run.calibration(), []
+    train, calibration = run.dataset()["train"], run.calibration()
     parts = folds_of(train["id"][:], folds) if folds else np.full(len(train), NO_FOLD)
     for number in range(folds or 1):
         target, started, seed = run.folder / "folds" / str(number), time.time(), run.recipe.seed + number
@@ -177,18 +187,18 @@ def fit_step(run: Run) -> None:
         rows = train.select(np.flatnonzero(parts != number))
         work = run.folder / "checkpoints" / f"fit-{number}"
         scores = fit(classifier, rows, calibration, run.taxonomy, options, encoder.pad_id, work, seed=seed)
-        numbers.append(scores | cost(started))
+        run.note(f"fit-{number}", scores | cost(started))
         classifier.save(target)
     shutil.copytree(run.folder / "folds" / "0", run.folder / "classifier")
     encoder.tokenizer.save(str(run.folder / "classifier" / "tokenizer.json"))
-    (run.folder / "fit.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    run.tell("fit", [f"fit-{number}" for number in range(folds or 1)])
 
 
 def distil_step(run: Run) -> None:
     """Train the student in the recipe's rounds, if it has any."""
     if not run.recipe.distillation:
         return
-    dataset, numbers = run.dataset(), []
+    dataset = run.dataset()
     unseen = unseen_texts(dataset)
     finetuned = previous = run.folder / "classifier"
     pad_id = int(MultiHeadClassifier.load(finetuned).encoder.config.pad_token_id)
@@ -215,12 +225,12 @@ def distil_step(run: Run) -> None:
                 folds=run.recipe.folds,
                 seed=run.recipe.seed,
             )
-            numbers.append(scores | cost(started))
+            run.note(f"distil-{number}", scores | cost(started))
             student.save(folder / "student")
         previous = folder / "student"
     shutil.copytree(previous, run.folder / "student")
     shutil.copy(run.folder / "classifier" / "tokenizer.json", run.folder / "student")
-    (run.folder / "distil.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    run.tell("distil", [f"distil-{number}" for number in range(1, len(run.recipe.distillation) + 1)])
 
 
 def export_step(run: Run) -> None:

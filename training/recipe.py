@@ -28,6 +28,7 @@ class Data(_Frozen):
     corpora: Path | None = Field(default=None, description="Folder of Parquet files; None: own tickets only.")
     annotations: Path = Path("data/annotations")
     tickets: Path = Path("data/tickets")
+    corrected: tuple[Path, ...] = Field(default=(), description="Files of `fankui db corrections`, to train on.")
     ticket_copies: int = Field(default=1, ge=1, description="How often each own ticket stands among the train texts.")
     fragments: int = Field(
         default=0, ge=0, description="New texts made of parts of at most so many train texts, for teachers to answer."

@@ -160,6 +160,15 @@ def search(connection: Connection, filters: Filters, *, before: int | None, limi
     return _complete(connection, connection.execute(query.order_by(_Tickets.c.seq.desc()).limit(limit)).all())
 
 
+def corrected(connection: Connection, *, after: int, limit: int) -> list[Stored]:
+    """Tickets whose present text people have corrected, oldest first, from the one after `after` (a `seq`) on."""
+    theirs = select(_Corrections.c.id).where(
+        _Corrections.c.ticket_seq == _Tickets.c.seq, _Corrections.c.revision == _Tickets.c.revision
+    )
+    query = select(_Tickets).where(_Tickets.c.seq > after, theirs.exists()).order_by(_Tickets.c.seq).limit(limit)
+    return _complete(connection, connection.execute(query).all())
+
+
 def correct(
     connection: Connection,
     ticket_id: str,

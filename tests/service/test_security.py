@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,38 @@ def test_config_prints_each_setting_and_where_it_comes_from(monkeypatch: pytest.
     (port,) = [line for line in printed.splitlines() if "│ port " in line or " port " in line[:8]]
     assert "9000" in port
     assert "FANKUI_PORT" in port
+
+
+def test_what_people_said_becomes_texts_to_train_on(
+    url: str, serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    texts = {"T-1": "说好三天到货,十天了还没发", "T-2": "屏幕裂了,要求换货", "T-3": "师傅很耐心", "T-4": "等了一个小时"}
+    with serve(database_url=url) as client:
+        for ticket_id, text in texts.items():
+            assert client.post("/v1/tickets", json={"id": ticket_id, "text": text}).status_code == 200
+        for ticket_id, labels in (
+            ("T-1", {"causes": ["ignored_feelings"], "loyalty": "none"}),
+            ("T-1", {"causes": ["broken_promise"]}),
+            ("T-2", {}),
+            ("T-3", {"sentiment": "very_satisfied"}),
+        ):
+            corrected = client.post(f"/v1/tickets/{ticket_id}/corrections", json={"by": "li.na", "labels": labels})
+            assert corrected.status_code == 200
+        # Nobody has looked at its new text.
+        client.post("/v1/tickets", json={"id": "T-3", "text": "师傅很耐心,可是没修好"})
+        predicted = client.get("/v1/tickets/T-2").json()
+    monkeypatch.setenv("FANKUI_DATABASE_URL", url)
+    file = tmp_path / "corrected.jsonl"
+    done = CliRunner().invoke(db_command, ["corrections", "-o", str(file)])
+    assert (done.exit_code, "2 tickets" in done.stdout) == (0, True)
+    first, second = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    assert (first["id"], first["text"]) == ("T-1", texts["T-1"])
+    assert (first["labels"]["causes"], first["labels"]["loyalty"]) == (["broken_promise"], "none")
+    assert second["labels"]["request"] == predicted["request"]["label"]
+    assert second["labels"]["causes"] == [cause["label"] for cause in predicted["causes"]]
+    assert set(second["labels"]) == {"sentiment", "causes", "request", "servqual", "demand", "loyalty"}
+    nowhere = CliRunner().invoke(db_command, ["corrections", "-o", str(tmp_path / "no" / "x.jsonl")])
+    assert (nowhere.exit_code, "cannot be written" in nowhere.stderr) == (2, True)
 
 
 def test_purge_erases_what_is_past_its_time_and_says_how_much(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

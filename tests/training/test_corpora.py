@@ -15,9 +15,10 @@ from threading import Thread
 import pytest
 
 from fankui import Taxonomy
-from training.annotations import ROUNDS, AnnotationError, join, parse_labels, read_hashes, read_tickets
+from training.annotations import ROUNDS, AnnotationError, join, parse_labels, read_corrected, read_hashes, read_tickets
 from training.corpora import CorpusError, Record, Source, clean, download, load_sources, read_folder, text_hash
-from training.dataset import in_public_test, native_grades
+from training.dataset import in_public_test, native_grades, read_examples
+from training.recipe import Data
 
 ROOT = Path(__file__).parents[2]
 TICKETS = ROOT / "data/tickets"
@@ -137,6 +138,20 @@ def test_a_label_that_does_not_exist_is_named_with_its_line(tmp_path: Path, labe
     row = {"id": "t1", "text": "差", "industry": "bank", "form": "rant", "labels": labels}
     with pytest.raises(AnnotationError, match=r"line 1 \(t1\)"):
         read_tickets(_write(tmp_path / "t.jsonl", row), TAXONOMY)
+
+
+def test_corrected_tickets_are_train_texts(tmp_path: Path) -> None:
+    labels = {"sentiment": "dissatisfied", "causes": ["broken_promise"], "demand": [], "loyalty": "none"}
+    file = _write(tmp_path / "may.jsonl", {"id": "T-1", "text": "说好三天到货", "labels": labels})
+    (example,) = read_examples(Data(tickets=tmp_path, annotations=tmp_path, corrected=(file,)), [], TAXONOMY)["train"]
+    assert example.source == "corrected/may"
+    assert example.labels == parse_labels(
+        TAXONOMY, {"sentiment": 2, "cause": ["broken_promise"], "demand": []} | {"loyalty": "none"}
+    )
+    with pytest.raises(AnnotationError, match="line 1: it needs id, text and labels"):
+        read_corrected(_write(tmp_path / "bad.jsonl", {"id": "T-1", "labels": {}}), TAXONOMY)
+    with pytest.raises(AnnotationError, match=r"line 1 .*mood"):
+        read_corrected(_write(tmp_path / "odd.jsonl", {"id": "T-1", "text": "好", "labels": {"mood": "bad"}}), TAXONOMY)
 
 
 def test_the_projects_own_tickets_are_well_formed_and_apart() -> None:
