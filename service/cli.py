@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from rich.table import Table
 from sqlalchemy import make_url
 
 from fankui.errors import FankuiError
-from service import logs
+from service import corrected, logs
 from service.app import create_app
 from service.auth import SCOPES, new_key
 from service.settings import Settings, SettingsError
@@ -212,35 +211,18 @@ def corrections(
 
     Their labels are the prediction's with what was corrected: a field left out of a correction is confirmed by it.
     """
-    written = 0
+    written, unfinished = 0, output.with_name(f".{output.name}.partial")
     with _database() as database:
         try:
-            with output.open("w", encoding="utf-8") as lines:
-                for example in _corrected(database):
+            with unfinished.open("w", encoding="utf-8") as lines:
+                for example in corrected.examples(database):
                     lines.write(json.dumps(example, ensure_ascii=False) + "\n")
                     written += 1
+            unfinished.replace(output)
         except OSError as error:
             typer.echo(f"{output} cannot be written: {error.strerror}.", err=True)
             raise typer.Exit(2) from error
     typer.echo(f"Wrote {written} tickets that people corrected or confirmed to {output}.")
-
-
-def _corrected(database: Database) -> Iterator[dict[str, Any]]:
-    """Id, text and labels by field of the prediction; of several corrections of a field the last holds."""
-    after = 0
-    while page := database.read_now(partial(tickets.corrected, after=after, limit=500)):
-        for stored in page:
-            labels = _predicted(stored.row.tags)
-            for correction in stored.corrections:
-                labels |= correction.labels if correction.revision == stored.row.revision else {}
-            yield {"id": stored.row.id, "text": stored.row.text, "labels": labels}
-        after = page[-1].row.seq
-
-
-def _predicted(tags: dict[str, Any]) -> dict[str, Any]:
-    """The labels of a stored prediction by field: a list where several may hold, else one."""
-    several = {name: [item["label"] for item in found] for name, found in tags.items() if isinstance(found, list)}
-    return several | {name: found["label"] for name, found in tags.items() if isinstance(found, dict)}
 
 
 @config_command.command()

@@ -55,7 +55,7 @@ def run(recipe: RecipeFile, output: Folder, version: Version) -> None:
 
 
 def _add_step(name: str) -> None:
-    step, _ = STEPS[name]
+    step = STEPS[name].do
 
     @app.command(name, help=step.__doc__)
     def command(

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
@@ -274,28 +274,37 @@ def evaluate_step(run: Run) -> None:
     write_report(run.folder, run.released(), run.recipe, run.command, cases=CASES)
 
 
-STEPS: dict[str, tuple[Callable[[Run], None], str]] = {
-    "encoder": (encoder_step, "encoder"),
-    "dataset": (dataset_step, "dataset"),
-    "pretrain": (pretrain_step, "pretrained"),
-    "fit": (fit_step, "classifier"),
-    "distil": (distil_step, "student"),
-    "export": (export_step, "bundle"),
-    "calibrate": (calibrate_step, "calibration.json"),
-    "evaluate": (evaluate_step, "report"),
+class Step(NamedTuple):
+    """One step of the pipeline. Names are of what it writes in the run's folder."""
+
+    do: Callable[[Run], None]
+    output: str
+    parts: tuple[str, ...] = ()
+    """What it goes on from after an interruption; patterns."""
+
+
+STEPS: dict[str, Step] = {
+    "encoder": Step(encoder_step, "encoder"),
+    "dataset": Step(dataset_step, "dataset"),
+    "pretrain": Step(pretrain_step, "pretrained", ("checkpoints/pretraining",)),
+    "fit": Step(fit_step, "classifier", ("folds", "checkpoints/fit-*")),
+    "distil": Step(distil_step, "student", ("checkpoints/distil-*",)),
+    "export": Step(export_step, "bundle"),
+    "calibrate": Step(calibrate_step, "calibration.json"),
+    "evaluate": Step(evaluate_step, "report"),
 }
-"""Step name → what does it, and what it writes in the run's folder, in the order of the pipeline."""
+"""In the order of the pipeline."""
 
 
 def run_step(run: Run, name: str, *, again: bool = False) -> None:
-    """Run one step unless its output is there; `again` deletes that output first."""
-    step, output = STEPS[name]
-    target = run.folder / output
-    if target.exists() and not again:
+    """Run one step unless its output is there; `again` deletes that first, and what an interrupted run would use."""
+    step = STEPS[name]
+    if (run.folder / step.output).exists() and not again:
         log.info("%s: already there, skipped", name)
         return
-    if target.is_dir():
-        shutil.rmtree(target)
+    if again:
+        for old in (found for pattern in (step.output, *step.parts) for found in run.folder.glob(pattern)):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
     started = time.time()
-    step(run)
+    step.do(run)
     log.info("%s: done in %.1f min", name, (time.time() - started) / 60)

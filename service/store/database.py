@@ -22,7 +22,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from anyio import CapacityLimiter, to_thread
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, ExceptionContext, QueuePool, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -37,6 +37,8 @@ Work = Callable[[Connection], _T]
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _MOST_TOGETHER = 64
 _BUSY_SECONDS = 10
+_UNDEFINED_TABLE = "42P01"
+"""PostgreSQL's SQLSTATE."""
 
 
 class StoreUnavailableError(FankuiError):
@@ -219,7 +221,9 @@ def _unavailable(error: Exception) -> StoreUnavailableError:
 def _engine(url: str, pool: int) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=pool + 1, max_overflow=0, pool_timeout=5)
+        engine = create_engine(url, pool_size=pool + 1, max_overflow=0, pool_timeout=5)
+        event.listen(engine, "handle_error", _no_tables)
+        return engine
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
@@ -236,6 +240,13 @@ def _engine(url: str, pool: int) -> Engine:
         cursor.close()
 
     return engine
+
+
+def _no_tables(context: ExceptionContext) -> None:
+    """A table that there is not yet is an operational error in SQLite, and one of the program in PostgreSQL."""
+    error = context.original_exception
+    if getattr(error, "sqlstate", None) == _UNDEFINED_TABLE:
+        raise OperationalError(context.statement, None, error) from error
 
 
 @cache

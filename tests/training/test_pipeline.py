@@ -101,6 +101,18 @@ def test_a_step_without_its_input_names_the_step_to_run_first(tiny_recipe: Path,
         run_step(Run.open(Recipe.load(tiny_recipe), tmp_path / "empty"), "export")
 
 
+def test_a_step_done_again_goes_on_from_nothing(tiny_recipe: Path, tmp_path: Path) -> None:
+    run = Run.open(Recipe.load(tiny_recipe), tmp_path / "run")
+    for name in ("classifier", "folds/0", "checkpoints/fit-0", "checkpoints/distil-1"):
+        (run.folder / name).mkdir(parents=True)
+    (run.folder / "checkpoints" / "fit-0.json").write_text("{}", encoding="utf-8")
+    run_step(run, "fit")  # It is there, so nothing happens.
+    with pytest.raises(PipelineError, match="run the step"):
+        run_step(run, "fit", again=True)
+    left = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*")} - {"recipe.json"}
+    assert left == {"checkpoints", "checkpoints/distil-1"}
+
+
 def test_publishing_makes_a_version_current(tiny_bundle: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     assert install(tiny_bundle, models) == models / "0.0.1"
