@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from fankui.taxonomy import Head, Taxonomy
 
@@ -17,15 +17,15 @@ Flags = NDArray[np.bool_]
 class HeadCalibration(BaseModel):
     """How one head's logits become probabilities and labels.
 
-    Logits are divided by `temperature` and moved by `bias` (temperature and vector scaling, Guo et al. 2017) and by
-    the logits of all heads times `context` (the off-diagonal part of matrix scaling, Kull et al. 2019): a cause, say,
-    makes a service dimension likelier. A label of a multi-label head holds at or above its threshold. `bias` and
-    `thresholds` are in the order of the head's labels, `context` is (the head's labels, labels of all heads); no bias
-    and no context is 0, no threshold 0.5.
+    Logits are divided by `temperature`, one for all labels or one each, and moved by `bias` (temperature and vector
+    scaling, Guo et al. 2017) and by the logits of all heads times `context` (the off-diagonal part of matrix scaling,
+    Kull et al. 2019): a cause, say, makes a service dimension likelier. A label of a multi-label head holds at or above
+    its threshold. Temperatures, `bias` and `thresholds` are in the order of the head's labels, `context` is (the head's
+    labels, labels of all heads); no bias and no context is 0, no threshold 0.5.
     """
 
     model_config = ConfigDict(frozen=True)
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: PositiveFloat | tuple[PositiveFloat, ...] = 1.0
     bias: tuple[float, ...] = ()
     context: tuple[tuple[float, ...], ...] = ()
     thresholds: tuple[float, ...] = ()

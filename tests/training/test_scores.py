@@ -53,12 +53,12 @@ def test_calibration_error_is_zero_for_an_honest_and_large_for_a_boastful_model(
     assert expected_calibration_error(np.array([], np.float32), np.array([], bool)) == 0
 
 
-def test_the_scale_and_bias_of_overstated_multiple_choices_are_found() -> None:
+def test_the_scales_and_biases_of_overstated_multiple_choices_are_found_label_by_label() -> None:
     generator = np.random.default_rng(0)
     true = generator.normal(0, 1.5, (20_000, 3))
     gold = generator.random(true.shape) < 1 / (1 + np.exp(-true))
-    found = fit_scaling((true + np.array([0.0, 0.0, 1.0])) * 2.5, gold, "multi")
-    assert found.temperature == pytest.approx(2.5, rel=0.05)
+    found = fit_scaling((true + np.array([0.0, 0.0, 1.0])) * np.array([2.5, 1.0, 0.5]), gold, "multi")
+    assert found.temperature == pytest.approx((2.5, 1.0, 0.5), rel=0.05)
     assert found.bias == pytest.approx((0, 0, -1), abs=0.1)
 
 

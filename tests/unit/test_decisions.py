@@ -31,6 +31,14 @@ def test_a_higher_temperature_makes_the_model_less_sure() -> None:
     assert warmer[0, SLICES["sentiment"]].max() < cooler[0, SLICES["sentiment"]].max()
 
 
+def test_labels_of_a_head_may_have_a_temperature_each() -> None:
+    labels = SLICES["cause"].stop - SLICES["cause"].start
+    each = NEUTRAL | {"cause": NEUTRAL["cause"].model_copy(update={"temperature": tuple(range(1, labels + 1))})}
+    logits = np.full((1, TAXONOMY.width), 2.0)
+    found = Decider(TAXONOMY, each).probabilities(logits)[0, SLICES["cause"]]
+    assert np.allclose(found, 1 / (1 + np.exp(-2 / np.arange(1, labels + 1))))
+
+
 def test_context_lets_a_label_of_one_head_speak_for_a_label_of_another() -> None:
     dimensions = SLICES["servqual"].stop - SLICES["servqual"].start
     context = np.zeros((dimensions, TAXONOMY.width))
