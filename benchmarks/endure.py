@@ -25,6 +25,7 @@ from pathlib import Path
 from time import perf_counter
 
 import psutil
+import uvloop
 from serve import FANKUI, drive, free_port, read_texts, server
 
 TIMEOUT_SECONDS = 30
@@ -145,13 +146,13 @@ def main() -> None:
             capacity = drive(port, "/v1/tickets", first, 64, 15).rate
             print(f"capacity {capacity:.1f} tickets/s with 64 connections; {os.cpu_count()} cores")
             if options.what == "overload":
-                seen = asyncio.run(stream(port, 10 * capacity, options.seconds, bodies(texts, "over"), process))
+                seen = uvloop.run(stream(port, 10 * capacity, options.seconds, bodies(texts, "over"), process))
                 tell(seen, options.seconds)
-                after = asyncio.run(stream(port, 1, 10, bodies(texts, "after"), process))
+                after = uvloop.run(stream(port, 1, 10, bodies(texts, "after"), process))
                 print(f"afterwards: {dict(after.statuses)}, p50 {quantile(after.accepted, 0.5) * 1000:.0f} ms")
             else:
                 seconds = 60 * options.minutes
-                tell(asyncio.run(stream(port, 0.7 * capacity, seconds, bodies(texts, "soak"), process)), seconds)
+                tell(uvloop.run(stream(port, 0.7 * capacity, seconds, bodies(texts, "soak"), process)), seconds)
 
 
 if __name__ == "__main__":

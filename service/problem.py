@@ -30,7 +30,7 @@ _SENTENCES = {
     "missing": "This is required.",
     "model_attributes_type": "This must be an object.",
     "model_type": "This must be an object.",
-    "string_pattern_mismatch": "Control characters are not allowed here.",
+    "string_pattern_mismatch": "Control characters are not allowed here, nor is % in the id of a ticket.",
     "string_too_long": "At most {max_length} characters are allowed.",
     "string_too_short": "This must not be empty.",
     "string_type": "This must be a string.",

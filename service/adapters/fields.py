@@ -30,6 +30,7 @@ _LARGEST_NUMBER = 2**53
 _MOST_ITEMS = 50
 MOST_CHARACTERS = 1_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNNAMEABLE = re.compile(r"[%\x00-\x1f\x7f-\x9f]")
 # With the system's name in front it stays below 128.
 _LONGEST_ID = 100
 
@@ -143,8 +144,9 @@ class Fields:
         if not value:
             raise self.fault(key, f"The ticket's number is missing; send it as {' / '.join(names)}.")
         # Numbers that differ only in what the replacement characters stand for would be one.
-        if len(value) > _LONGEST_ID or _CONTROL.search(value) or "\ufffd" in value:
-            raise self.fault(key, f"Send a number of at most {_LONGEST_ID} characters without control characters.")
+        if len(value) > _LONGEST_ID or _UNNAMEABLE.search(value) or "\ufffd" in value:
+            message = f"Send a number of at most {_LONGEST_ID} characters without control characters and %."
+            raise self.fault(key, message)
         return value
 
     def channel(self, *names: str) -> str | None:

@@ -20,7 +20,7 @@ TAGS: dict[str, Any] = {
     "demand": [],
     "loyalty": {"label": "none", "score": 0.8},
     "needs_review": False,
-    "model": "2026.11.5",
+    "model": "2026.11.6",
     "taxonomy": "1",
 }
 
@@ -62,7 +62,7 @@ BATCH_RESULT: dict[str, Any] = {
             "demand": [],
             "loyalty": {"label": "none", "score": 0.94},
             "needs_review": True,
-            "model": "2026.11.5",
+            "model": "2026.11.6",
             "taxonomy": "1",
         },
     ]
@@ -179,7 +179,7 @@ TAXONOMY: dict[str, Any] = {
 MODELS: dict[str, Any] = {
     "models": [
         {
-            "version": "2026.11.5",
+            "version": "2026.11.6",
             "current": True,
             "created": "2026-11-25T03:10:00Z",
             "taxonomy": "1",

@@ -35,6 +35,8 @@ class _Request(BaseModel):
 _NO_CONTROL = r"^[^\x00-\x1f\x7f-\x9f]+$"
 Text = Annotated[str, BeforeValidator(_encodable)]
 Identifier = Annotated[str, Field(min_length=1, max_length=128, pattern=_NO_CONTROL)]
+# It becomes a part of paths, where clients and proxies take `%C3%B4`, however it is escaped, for `ô`.
+NewIdentifier = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^%\x00-\x1f\x7f-\x9f]+$")]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=_NO_CONTROL)]
 Time = Annotated[AwareDatetime, AfterValidator(_plausible)]
 _Scalar = (
@@ -112,7 +114,7 @@ class Readiness(BaseModel):
 class NewTicket(_Request):
     """A ticket to be classified and stored. 一张工单。"""
 
-    id: Annotated[Identifier, Field(description="Your number of the ticket. 工单编号。")]
+    id: Annotated[NewIdentifier, Field(description="Your number of the ticket, without `%`. 工单编号。")]
     text: Annotated[Text, Field(description=f"What the customer says, at most {_LONGEST:,} characters. 顾客原文。")]
     channel: Name | None = Field(default=None, description="Where it came in, for instance `hotline`. 渠道。")
     created_at: Time | None = Field(default=None, description="When the customer sent it, with offset. 顾客提交时间。")

@@ -32,7 +32,7 @@ async def healthz() -> Health:
     description="200 once the model is loaded and the ticket store answers with the tables this program needs; else "
     "503 with the reason.\n\n模型已加载、数据库可用且结构为最新时返回 200；否则返回 503 并说明原因。",
     response_description="It can.",
-    responses=examples.answer({"status": "ready", "model": "2026.11.5"})
+    responses=examples.answer({"status": "ready", "model": "2026.11.6"})
     | problem.responses(problem.NOT_READY, problem.STORE_UNAVAILABLE),
 )
 async def readyz(parts: PartsDep) -> Readiness:

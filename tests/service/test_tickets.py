@@ -92,6 +92,7 @@ def test_any_printable_id_works_in_a_path(client: TestClient, ticket_id: str) ->
     [
         ({"id": ""}, "id"),
         ({"id": "a\x00b"}, "id"),
+        ({"id": "%C3%B4"}, "id"),
         ({"id": "x" * 129}, "id"),
         ({"text": "  \n"}, "text"),
         ({"text": "长" * 20_001}, "text"),

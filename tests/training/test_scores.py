@@ -11,9 +11,9 @@ from sklearn.metrics import cohen_kappa_score, f1_score
 
 from fankui import Taxonomy
 from fankui.decisions import Decider, neutral_calibration
-from training.calibrate import fit_calibration, fit_review, fit_scaling, least_confidence
+from training.calibrate import fit_calibration, fit_review, fit_scaling, fit_thresholds, least_confidence
 from training.losses import LossOptions, class_weights, divergence, marginal_loss, multi_head_loss
-from training.metrics import expected_calibration_error, score
+from training.metrics import expected_calibration_error, label_f1, score
 from training.model import head_shapes
 
 TAXONOMY = Taxonomy.load(Path(__file__).parents[2] / "data" / "taxonomy.yaml")
@@ -98,6 +98,19 @@ def test_thresholds_never_do_worse_on_their_own_texts_than_one_half() -> None:
     tuned = Decider(TAXONOMY, calibration).decide(logits)
     plain = Decider(TAXONOMY, neutral_calibration(TAXONOMY)).decide(logits)
     assert score(gold, tuned, TAXONOMY)["cause.micro_f1"] > score(gold, plain, TAXONOMY)["cause.micro_f1"]
+
+
+def test_thresholds_of_calibrated_probabilities_reach_the_best_f1_there_is() -> None:
+    generator = np.random.default_rng(5)
+    probability = (1 / (1 + np.exp(-generator.normal([-2.0, 0.0], 1.5, (50_000, 2))))).astype(np.float32)
+    gold = generator.random(probability.shape) < probability
+    chosen = label_f1(gold, probability >= fit_thresholds(probability))
+    grid = [label_f1(gold, probability >= limit) for limit in np.arange(0.05, 0.95, 0.01)]
+    assert chosen == pytest.approx(np.max(grid, 0), abs=0.004)
+
+
+def test_a_label_that_is_never_likely_needs_a_quarter_to_be_said() -> None:
+    assert fit_thresholds(np.full((100, 1), 0.01, np.float32)) == (0.25,)
 
 
 def test_the_review_limit_leaves_the_precision_asked_for() -> None:
