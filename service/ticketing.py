@@ -14,12 +14,12 @@ from fankui.privacy import mask
 from fankui.tags import Tags, Untaggable
 from fankui.taxonomy import Taxonomy
 from service.inference import Inference
-from service.lookups import Lookups
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store import tickets, webhooks, writes
 from service.store.database import Database
 from service.store.tickets import Labels, NewTicket, Stored
+from service.together import Together
 
 _HASHES = 1 << 32
 
@@ -42,7 +42,8 @@ class Ticketing:
     def __init__(self, settings: Settings, database: Database, inference: Inference, metrics: Metrics) -> None:
         self._settings = settings
         self._database = database
-        self._lookups = Lookups(database)
+        self._lookups = Together(self._found)
+        self._storing = Together(self._stored)
         self._inference = inference
         self._metrics = metrics
         self._under_way: dict[tuple[str, str], _Shared] = {}
@@ -68,14 +69,11 @@ class Ticketing:
         async def work() -> Stored:
             # Refused before the look into the store, or not at all: a refusal that has waited helps nobody.
             with self._inference.scheduler.expecting():
-                known = await self._lookups.find(ticket_id, digest)
+                known = await self._lookups.ask((ticket_id, digest))
             if known:
                 return known
             new = await self._classified(ticket_id, text, digest, channel, created_at, attributes)
-            stored, events = await self._database.write(lambda connection: self._store(connection, key_id, new))
-            if events:
-                self.delivery_due.set()
-            return stored
+            return await self._storing.ask((key_id, new))
 
         # Many posts of one ticket at the same time are classified once.
         shared = self._under_way.get((ticket_id, digest))
@@ -117,14 +115,26 @@ class Ticketing:
             review="uncertain" if tags.needs_review else "sample" if self._is_sampled(digest) else None,
         )
 
-    def _store(self, connection: Connection, key_id: str, new: NewTicket) -> tuple[Stored, int]:
-        """The ticket, and how many webhooks are to be told of it."""
-        now = datetime.now(UTC)
-        stored, is_new = tickets.put(connection, new, now)
-        if not is_new:
-            return stored, 0
-        writes.record(connection, key_id, "ticket.store", new.id, now)
-        return stored, webhooks.announce(connection, stored, now)
+    async def _found(self, wanted: Sequence[tuple[str, str]]) -> list[Stored | None]:
+        """Of each id and hash of a text the ticket, if it is there with this text."""
+        there = await self._database.read(lambda connection: tickets.find_same(connection, wanted))
+        return [there.get(ticket) for ticket in wanted]
+
+    async def _stored(self, new: Sequence[tuple[str, NewTicket]]) -> list[Stored]:
+        """Store tickets, each with the id of the key that it came with, and tell webhooks of them."""
+
+        def work(connection: Connection) -> tuple[list[Stored], int]:
+            now = datetime.now(UTC)
+            put = tickets.put_all(connection, [ticket for _, ticket in new], now)
+            fresh = [(key_id, stored) for (key_id, _), (stored, is_new) in zip(new, put, strict=True) if is_new]
+            writes.record_all(connection, [(key_id, stored.row.id) for key_id, stored in fresh], "ticket.store", now)
+            events = sum(webhooks.announce(connection, stored, now) for _, stored in fresh)
+            return [stored for stored, _ in put], events
+
+        stored, events = await self._database.write(work)
+        if events:
+            self.delivery_due.set()
+        return stored
 
     def _is_sampled(self, digest: str) -> bool:
         """Whether a ticket is put up for review although the model is sure: by its text, so alike in all replicas."""

@@ -96,7 +96,7 @@ async def post_ticket(
     responses=examples.answer(examples.TICKET) | _WRITING | problem.responses(NO_ADAPTER),
 )
 async def post_adapted_ticket(
-    system: Annotated[Name, Path(description="`zendesk`, `freshdesk` or `generic`.")],
+    system: Annotated[Name, Path(description="Whose JSON it is.", json_schema_extra={"enum": sorted(ADAPTERS)})],
     payload: Annotated[dict[str, object], Body(openapi_examples=examples.ADAPTED)],
     request: Request,
     caller: MayWriteTickets,

@@ -101,9 +101,56 @@ def find_same(connection: Connection, wanted: Collection[tuple[str, str]]) -> di
     return {(stored.row.id, stored.row.text_sha256): stored for stored in _complete(connection, rows)}
 
 
-def put(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, bool]:
-    """Store a ticket, or a new revision of it; the same text changes nothing. Returns it and whether it was stored."""
-    values = {
+def put_all(connection: Connection, new: Sequence[NewTicket], now: datetime) -> list[tuple[Stored, bool]]:
+    """Store tickets, or new revisions of those that are there; the same text changes nothing.
+
+    Returns each in the order given, and whether it was stored. Many cost hardly more statements than one.
+    """
+    first: dict[str, NewTicket] = {}
+    for ticket in new:
+        first.setdefault(ticket.id, ticket)
+    # In the order of their ids, so that no two transactions wait for each other.
+    values = [
+        {"id": ticket.id, "revision": 1, "received_at": now} | _values(ticket, now)
+        for _, ticket in sorted(first.items())
+    ]
+    rows = {row.id: row for row in connection.execute(_FIRST[connection.dialect.name], values)}
+    _add_causes(connection, [(row.seq, cause) for row in rows.values() for cause in first[row.id].labels.causes])
+    return [
+        (Stored(rows[ticket.id], ticket.labels.causes), True)
+        if ticket.id in rows and first[ticket.id] is ticket
+        else _put_again(connection, ticket, now)
+        for ticket in new
+    ]
+
+
+def _put_again(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, bool]:
+    """`put_all` of a ticket that is there already."""
+    before = find(connection, new.id, lock=True)
+    if before is None:  # Erased between the two statements by another replica.
+        return put_all(connection, [new], now)[0]
+    if before.row.text_sha256 == new.text_sha256:
+        return before, False
+    connection.execute(
+        insert(Revision).values(
+            ticket_seq=before.row.seq,
+            number=before.row.revision,
+            text=before.row.text,
+            tags=before.row.tags,
+            classified_at=before.row.classified_at,
+        )
+    )
+    changed = update(_Tickets).where(_Tickets.c.seq == before.row.seq)
+    values = _values(new, now) | {"revision": before.row.revision + 1}
+    row = connection.execute(changed.values(**values).returning(_Tickets)).one()
+    connection.execute(delete(_Causes).where(_Causes.c.ticket_seq == row.seq))
+    _add_causes(connection, [(row.seq, cause) for cause in new.labels.causes])
+    return Stored(row, new.labels.causes), True
+
+
+def _values(new: NewTicket, now: datetime) -> dict[str, Any]:
+    """What a revision sets."""
+    return {
         "text": new.text,
         "text_sha256": new.text_sha256,
         "channel": new.channel,
@@ -119,28 +166,6 @@ def put(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, 
         "claimed_by": None,
         "claimed_until": None,
     }
-    first = {"id": new.id, "revision": 1, "received_at": now}
-    row = connection.execute(_FIRST[connection.dialect.name], first | values).first()
-    if row is None:
-        before = find(connection, new.id, lock=True)
-        if before is None:  # Erased between the two statements by another replica.
-            return put(connection, new, now)
-        if before.row.text_sha256 == new.text_sha256:
-            return before, False
-        connection.execute(
-            insert(Revision).values(
-                ticket_seq=before.row.seq,
-                number=before.row.revision,
-                text=before.row.text,
-                tags=before.row.tags,
-                classified_at=before.row.classified_at,
-            )
-        )
-        changed = update(_Tickets).where(_Tickets.c.seq == before.row.seq)
-        row = connection.execute(changed.values(revision=before.row.revision + 1, **values).returning(_Tickets)).one()
-        connection.execute(delete(_Causes).where(_Causes.c.ticket_seq == row.seq))
-    _set_causes(connection, row.seq, new.labels.causes)
-    return Stored(row, new.labels.causes), True
 
 
 def history(connection: Connection, seq: int) -> Sequence[Row[Any]]:
@@ -193,7 +218,7 @@ def correct(
     if holds:
         changes |= {"grade": holds.grade, "polarity": holds.polarity, "request": holds.request}
         connection.execute(delete(_Causes).where(_Causes.c.ticket_seq == seq))
-        _set_causes(connection, seq, holds.causes)
+        _add_causes(connection, [(seq, cause) for cause in holds.causes])
     connection.execute(update(_Tickets).where(_Tickets.c.seq == seq).values(**changes))
     return find(connection, ticket_id)
 
@@ -268,9 +293,10 @@ def _waits(now: datetime) -> Any:
     return _Tickets.c.review.is_not(None) & free
 
 
-def _set_causes(connection: Connection, seq: int, causes: Sequence[str]) -> None:
+def _add_causes(connection: Connection, causes: Sequence[tuple[int, str]]) -> None:
+    """Of tickets by their `seq`."""
     if causes:
-        connection.execute(_ADD_CAUSE, [{"label": cause, "ticket_seq": seq} for cause in causes])
+        connection.execute(_ADD_CAUSE, [{"ticket_seq": seq, "label": label} for seq, label in causes])
 
 
 def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -29,7 +30,16 @@ Begun = Literal["begun", "in_progress", "different"] | Answered
 
 def record(connection: Connection, key_id: str, action: str, subject: str, now: datetime) -> None:
     """Note a write in the audit log."""
-    connection.execute(_RECORD, {"at": now, "key_id": key_id, "action": action, "subject": subject})
+    record_all(connection, [(key_id, subject)], action, now)
+
+
+def record_all(connection: Connection, written: Sequence[tuple[str, str]], action: str, now: datetime) -> None:
+    """Note writes of one kind in the audit log: of each the key and the subject."""
+    if written:
+        connection.execute(
+            _RECORD,
+            [{"at": now, "key_id": key_id, "action": action, "subject": subject} for key_id, subject in written],
+        )
 
 
 def begin(

@@ -13,7 +13,6 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 
-from service.lookups import Lookups
 from service.settings import Settings, SettingsError
 from service.store import keys, tickets, writes
 from service.store.database import Database, StoreUnavailableError
@@ -39,8 +38,19 @@ def new(ticket_id: str = "T-1", text: str = "说好三天到货,十天了还没�
     return NewTicket(**(values | changes))
 
 
+def put_all(database: Database, *new: NewTicket, now: datetime = NOW) -> list[tuple[tickets.Stored, bool]]:
+    return database.write_now(lambda connection: tickets.put_all(connection, new, now))
+
+
 def put(database: Database, ticket: NewTicket, now: datetime = NOW) -> tuple[tickets.Stored, bool]:
-    return database.write_now(lambda connection: tickets.put(connection, ticket, now))
+    return put_all(database, ticket, now=now)[0]
+
+
+def watched(database: Database) -> list[str]:
+    """The statements that are sent from now on."""
+    sent: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *event: sent.append(event[2]))
+    return sent
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(database: Database) -> None:
@@ -234,7 +244,7 @@ def test_writes_of_many_are_kept_apart(database: Database) -> None:
 
     async def together() -> list[Any]:
         works: list[Callable[..., Any]] = [
-            lambda c, n=number: tickets.put(c, new(f"T-{n}"), NOW) if n % 3 else fails(c) for number in range(60)
+            lambda c, n=number: tickets.put_all(c, [new(f"T-{n}")], NOW) if n % 3 else fails(c) for number in range(60)
         ]
         return await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
 
@@ -264,8 +274,8 @@ def test_two_processes_that_put_the_same_tickets_in_other_orders_do_not_hinder_e
     other = Database(database.url)
 
     async def together() -> list[tuple[tickets.Stored, bool]]:
-        forth = [database.write(lambda c, n=n: tickets.put(c, new(f"T-{n}"), NOW)) for n in range(40)]
-        back = [other.write(lambda c, n=n: tickets.put(c, new(f"T-{n}"), NOW)) for n in reversed(range(40))]
+        forth = [database.write(lambda c, n=n: tickets.put_all(c, [new(f"T-{n}")], NOW)[0]) for n in range(40)]
+        back = [other.write(lambda c, n=n: tickets.put_all(c, [new(f"T-{n}")], NOW)[0]) for n in reversed(range(40))]
         return await asyncio.gather(*forth, *back)
 
     outcomes = asyncio.run(together())
@@ -323,40 +333,46 @@ def test_a_database_of_another_kind_is_refused(url: str) -> None:
         Settings.read(database_url=url)
 
 
-def test_tickets_that_are_asked_for_at_once_are_found_with_few_queries(database: Database) -> None:
-    stored = [new(f"T-{n}", f"等了{n}天") for n in range(0, 300, 3)]
-    database.write_now(lambda c: [tickets.put(c, ticket, NOW) for ticket in stored])
-    queries: list[str] = []
-    event.listen(database.engine, "before_cursor_execute", lambda *sent: queries.append(sent[2]))
-    lookups = Lookups(database)
-
-    async def ask() -> list[tickets.Stored | None]:
-        asked = [lookups.find(f"T-{n}", tickets.text_hash(f"等了{n}天")) for n in range(300)]
-        gone, other = asyncio.ensure_future(asked[0]), lookups.find("T-3", tickets.text_hash("另一段"))
-        await asyncio.sleep(0)
-        gone.cancel()
-        return await asyncio.gather(*asked[1:], other)
-
-    found = asyncio.run(ask())
+def test_tickets_that_are_asked_for_together_are_found_with_few_queries(database: Database) -> None:
+    put_all(database, *(new(f"T-{n}", f"等了{n}天") for n in range(0, 60, 3)))
+    queries = watched(database)
+    wanted = [(f"T-{n}", tickets.text_hash(f"等了{n}天")) for n in range(60)]
+    found = database.read_now(lambda c: tickets.find_same(c, [*wanted, ("T-3", tickets.text_hash("另一段"))]))
     # The one that is stored under another text is not the same.
-    assert [n for n, ticket in enumerate(found, 1) if ticket] == list(range(3, 300, 3))
-    assert all(ticket.causes == ("broken_promise",) for ticket in found if ticket)
-    assert len(queries) <= 30
+    assert set(found) == set(wanted[::3])
+    assert all(ticket.causes == ("broken_promise",) for ticket in found.values())
+    assert len(queries) <= 5
 
 
-def test_all_who_asked_learn_that_the_store_is_away_and_may_ask_again(database_url: str) -> None:
-    database = Database(Settings(database_url=database_url).database_url)
-    lookups = Lookups(database)
+def test_tickets_that_come_together_are_stored_with_few_statements(database: Database) -> None:
+    queries = watched(database)
+    stored = put_all(database, *(new(f"T-{n}", f"等了{n}天") for n in reversed(range(60))))
+    assert len(queries) <= 4
+    assert [(one.row.id, one.row.text, is_new) for one, is_new in stored] == [
+        (f"T-{n}", f"等了{n}天", True) for n in reversed(range(60))
+    ]
+    found = database.read_now(lambda c: tickets.search(c, Filters(cause="broken_promise"), before=None, limit=100))
+    assert len(found) == 60
 
-    async def ask() -> list[Any]:
-        return await asyncio.gather(*(lookups.find(f"T-{n}", "") for n in range(100)), return_exceptions=True)
 
-    async def twice() -> tuple[list[Any], list[Any]]:
-        away = await ask()
-        database.upgrade()
-        return away, await ask()
-
-    away, back = asyncio.run(twice())
-    assert back == [None] * 100
-    assert all(isinstance(error, StoreUnavailableError) for error in away)
-    database.close()
+def test_among_tickets_that_come_together_each_fares_as_if_alone(database: Database) -> None:
+    put_all(database, new("known", "第一版"), new("changed", "第一版"))
+    stored = put_all(
+        database,
+        new("twice", "甲"),
+        new("known", "第一版"),
+        new("changed", "第二版"),
+        new("twice", "乙", labels=Labels(4, "positive", "praise", ())),
+        new("twice", "乙"),
+    )
+    assert [(one.row.id, one.row.text, one.row.revision, is_new) for one, is_new in stored] == [
+        ("twice", "甲", 1, True),
+        ("known", "第一版", 1, False),
+        ("changed", "第二版", 2, True),
+        ("twice", "乙", 2, True),
+        ("twice", "乙", 2, False),
+    ]
+    now = database.read_now(lambda c: tickets.find(c, "twice"))
+    assert now is not None
+    assert (now.row.grade, now.causes) == (4, ())
+    assert [row.text for row in database.read_now(lambda c: tickets.history(c, now.row.seq))] == ["甲"]

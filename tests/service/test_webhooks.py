@@ -147,7 +147,7 @@ def put(database: Database, ticket_id: str = "T-1", now: datetime = NOW, **chang
     }
     ticket = NewTicket(**(values | changes))
     return database.write_now(
-        lambda connection: webhooks.announce(connection, tickets.put(connection, ticket, now)[0], now)
+        lambda connection: webhooks.announce(connection, tickets.put_all(connection, [ticket], now)[0][0], now)
     )
 
 
