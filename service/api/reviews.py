@@ -16,7 +16,7 @@ from service.api.schemas import Claim, Release, ReviewPage
 from service.api.tickets import TicketId
 from service.idempotency import IdempotentRoute
 from service.problem import NOT_CLAIMED, Problem
-from service.store import tickets, writes
+from service.store import reviews, writes
 
 _WRITING = problem.responses(
     *problem.OF_ANY_CALL,
@@ -52,7 +52,7 @@ async def list_reviews(
     limit: Annotated[int, Query(ge=1, le=200, description="How many tickets.")] = 50,
 ) -> Response:
     now = datetime.now(UTC)
-    found = await parts.database.read(lambda connection: tickets.review_queue(connection, now, limit=limit))
+    found = await parts.database.read(lambda connection: reviews.queue(connection, now, limit=limit))
     return answers.response({"items": [answers.ticket(stored, parts.tagger.bundle.taxonomy) for stored in found]})
 
 
@@ -74,7 +74,7 @@ async def claim_reviews(
     taxonomy = parts.tagger.bundle.taxonomy
     now = datetime.now(UTC)
     taken = await parts.database.write(
-        lambda connection: tickets.claim(connection, claim.by, now, parts.settings.claim_minutes, limit=claim.limit)
+        lambda connection: reviews.claim(connection, claim.by, now, parts.settings.claim_minutes, limit=claim.limit)
     )
     return answers.response({"items": [answers.ticket(stored, taxonomy) for stored in taken]})
 
@@ -95,7 +95,7 @@ async def release_review(
     parts: PartsDep,
 ) -> None:
     def work(connection: Connection) -> bool:
-        released = tickets.release(connection, ticket_id, release.by)
+        released = reviews.release(connection, ticket_id, release.by)
         if released:
             writes.record(connection, caller.key_id, "review.release", ticket_id, datetime.now(UTC))
         return released

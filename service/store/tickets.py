@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.tables import Correction, Delivery, Revision, Ticket, TicketCause, table
@@ -88,7 +88,7 @@ def find(connection: Connection, ticket_id: str, *, lock: bool = False) -> Store
     """The ticket, or None."""
     query = select(_Tickets).where(_Tickets.c.id == ticket_id)
     row = connection.execute(query.with_for_update() if lock else query).first()
-    return _complete(connection, [row])[0] if row else None
+    return complete(connection, [row])[0] if row else None
 
 
 def find_same(connection: Connection, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
@@ -98,7 +98,7 @@ def find_same(connection: Connection, wanted: Collection[tuple[str, str]]) -> di
     if not same:
         return {}
     rows = connection.execute(select(_Tickets).where(_Tickets.c.id.in_([ticket_id for ticket_id, _ in same]))).all()
-    return {(stored.row.id, stored.row.text_sha256): stored for stored in _complete(connection, rows)}
+    return {(stored.row.id, stored.row.text_sha256): stored for stored in complete(connection, rows)}
 
 
 def put_all(connection: Connection, new: Sequence[NewTicket], now: datetime) -> list[tuple[Stored, bool]]:
@@ -182,7 +182,7 @@ def search(connection: Connection, filters: Filters, *, before: int | None, limi
     query = _filtered(select(_Tickets), filters)
     if before is not None:
         query = query.where(_Tickets.c.seq < before)
-    return _complete(connection, connection.execute(query.order_by(_Tickets.c.seq.desc()).limit(limit)).all())
+    return complete(connection, connection.execute(query.order_by(_Tickets.c.seq.desc()).limit(limit)).all())
 
 
 def corrected(connection: Connection, *, after: int, limit: int) -> list[Stored]:
@@ -191,7 +191,7 @@ def corrected(connection: Connection, *, after: int, limit: int) -> list[Stored]
         _Corrections.c.ticket_seq == _Tickets.c.seq, _Corrections.c.revision == _Tickets.c.revision
     )
     query = select(_Tickets).where(_Tickets.c.seq > after, theirs.exists()).order_by(_Tickets.c.seq).limit(limit)
-    return _complete(connection, connection.execute(query).all())
+    return complete(connection, connection.execute(query).all())
 
 
 def correct(
@@ -247,52 +247,6 @@ def _erase_all(connection: Connection, seqs: Collection[int]) -> int:
     return connection.execute(delete(Ticket).where(Ticket.seq.in_(seqs))).rowcount
 
 
-def review_queue(connection: Connection, now: datetime, *, limit: int) -> list[Stored]:
-    """Tickets that a person should look at and nobody has claimed: of each main cause in turn the least sure ones.
-
-    Taking the causes in turn covers the rare ones, which a list by confidence alone would leave to the end.
-    """
-    main_cause = (
-        select(func.min(_Causes.c.label))
-        .where(_Causes.c.ticket_seq == _Tickets.c.seq)
-        .correlate(_Tickets)
-        .scalar_subquery()
-    )
-    turn = func.row_number().over(
-        partition_by=(main_cause, _Tickets.c.review), order_by=(_Tickets.c.confidence, _Tickets.c.seq)
-    )
-    ranked = select(_Tickets.c.seq, turn.label("turn")).where(_waits(now)).subquery()
-    query = (
-        select(_Tickets)
-        .join(ranked, ranked.c.seq == _Tickets.c.seq)
-        .order_by(ranked.c.turn, _Tickets.c.confidence, _Tickets.c.seq)
-    )
-    return _complete(connection, connection.execute(query.limit(limit)).all())
-
-
-def claim(connection: Connection, by: str, now: datetime, minutes: int, *, limit: int) -> list[Stored]:
-    """Claim tickets of the queue for one reviewer; no two reviewers get the same one at a time."""
-    taken: list[str] = []
-    for candidate in review_queue(connection, now, limit=limit * 4):
-        if len(taken) == limit:
-            break
-        mine = update(_Tickets).where(_Tickets.c.seq == candidate.row.seq, _waits(now))
-        if connection.execute(mine.values(claimed_by=by, claimed_until=now + timedelta(minutes=minutes))).rowcount:
-            taken.append(candidate.row.id)
-    return [stored for ticket_id in taken if (stored := find(connection, ticket_id))]
-
-
-def release(connection: Connection, ticket_id: str, by: str) -> bool:
-    """Give a claimed review back to the queue; False when `by` does not hold it."""
-    theirs = update(_Tickets).where(_Tickets.c.id == ticket_id, _Tickets.c.claimed_by == by)
-    return connection.execute(theirs.values(claimed_by=None, claimed_until=None)).rowcount > 0
-
-
-def _waits(now: datetime) -> Any:
-    free = _Tickets.c.claimed_until.is_(None) | (_Tickets.c.claimed_until < now)
-    return _Tickets.c.review.is_not(None) & free
-
-
 def _add_causes(connection: Connection, causes: Sequence[tuple[int, str]]) -> None:
     """Of tickets by their `seq`."""
     if causes:
@@ -318,7 +272,7 @@ def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:
     return query
 
 
-def _complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[Stored]:
+def complete(connection: Connection, rows: Sequence[Row[Any]]) -> list[Stored]:
     """Rows of tickets with their causes and corrections."""
     seqs = [row.seq for row in rows]
     causes: dict[int, list[str]] = {seq: [] for seq in seqs}

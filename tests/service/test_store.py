@@ -14,7 +14,7 @@ from sqlalchemy import event, select, text
 from sqlalchemy.exc import OperationalError
 
 from service.settings import Settings, SettingsError
-from service.store import keys, tickets, writes
+from service.store import keys, reviews, tickets, writes
 from service.store.database import Database, StoreUnavailableError
 from service.store.tables import AuditEntry, Base
 from service.store.tickets import Filters, Labels, NewTicket
@@ -202,7 +202,7 @@ def test_the_review_queue_takes_the_causes_in_turn_and_the_least_sure_first(data
         labels = Labels(2, "negative", "complaint", (cause,))
         put(database, new(f"T-{number}", labels=labels, confidence=confidence, review="uncertain"))
     put(database, new("sure"))
-    queue = database.read_now(lambda c: tickets.review_queue(c, NOW, limit=10))
+    queue = database.read_now(lambda c: reviews.queue(c, NOW, limit=10))
     assert [stored.row.id for stored in queue] == ["T-2", "T-3", "T-1", "T-0"]
 
 
@@ -213,7 +213,7 @@ def test_two_reviewers_never_hold_the_same_review(database: Database) -> None:
     async def claims() -> list[list[str]]:
         found = await asyncio.gather(
             *(
-                database.write(lambda c, who=who: tickets.claim(c, who, NOW, 15, limit=2))
+                database.write(lambda c, who=who: reviews.claim(c, who, NOW, 15, limit=2))
                 for who in ("an", "bo", "cai", "ding")
             )
         )
@@ -227,14 +227,14 @@ def test_a_claim_runs_out_and_can_be_given_back(database: Database) -> None:
     put(database, new(review="uncertain"))
 
     def claim(who: str, now: datetime) -> list[str]:
-        found = database.write_now(lambda c: tickets.claim(c, who, now, 15, limit=1))
+        found = database.write_now(lambda c: reviews.claim(c, who, now, 15, limit=1))
         return [stored.row.id for stored in found]
 
     assert claim("an", NOW) == ["T-1"]
     assert claim("bo", NOW + timedelta(minutes=14)) == []
     assert claim("bo", NOW + timedelta(minutes=16)) == ["T-1"]
-    assert not database.write_now(lambda c: tickets.release(c, "T-1", "an"))
-    assert database.write_now(lambda c: tickets.release(c, "T-1", "bo"))
+    assert not database.write_now(lambda c: reviews.release(c, "T-1", "an"))
+    assert database.write_now(lambda c: reviews.release(c, "T-1", "bo"))
     assert claim("an", NOW + timedelta(minutes=17)) == ["T-1"]
 
 
