@@ -99,6 +99,7 @@ class Bundle:
             if (
                 calibration is None
                 or len(calibration.thresholds) != expected
+                or (isinstance(calibration.temperature, tuple) and len(calibration.temperature) != len(head.labels))
                 or len(calibration.bias) not in (0, len(head.labels))
                 or len(calibration.context) not in (0, len(head.labels))
                 or any(len(row) != taxonomy.width for row in calibration.context)
@@ -126,6 +127,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def models_folder() -> Path:
     """`$FANKUI_MODELS`, or the folder `models` beside the package."""
     return Path(os.environ.get("FANKUI_MODELS") or Path(__file__).parents[1] / "models")
+
+
+def make_current(models: Path, version: str) -> None:
+    """Make a version of a models folder the one that is used. Raises BundleError for one that is missing or damaged.
+
+    CURRENT is replaced in one step, so that a reader sees the old or the new version.
+    """
+    Bundle.load(models / version)
+    pointer = models / f".{CURRENT}.partial"
+    pointer.write_text(version + "\n", encoding="utf-8")
+    pointer.replace(models / CURRENT)
 
 
 def find_bundle(path: Path | str | None = None) -> Path:

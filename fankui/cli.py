@@ -166,11 +166,16 @@ def tag(
 @app.command()
 def models(
     folder: Annotated[Path | None, typer.Argument(help="A models folder; the installed one if not given.")] = None,
+    use: Annotated[
+        str | None, typer.Option(help="Make this version the current one, for instance to roll back.")
+    ] = None,
 ) -> None:
     """List the models at hand; the current one is marked."""
-    from fankui.bundle import CURRENT, MANIFEST, Bundle, models_folder
+    from fankui.bundle import CURRENT, MANIFEST, Bundle, make_current, models_folder
 
     folder = folder or models_folder()
+    if use:
+        make_current(folder, use)
     pointer = folder / CURRENT
     current = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
     found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))

@@ -19,6 +19,7 @@ from training.behaviour import read_cases, run_cases
 from training.corpora import download, load_sources
 from training.datasheet import datasheet as measure_tickets
 from training.encoder import OFFLINE, load_encoder
+from training.gate import judge
 from training.pipeline import STEPS, Run, run_step
 from training.recipe import Recipe
 from training.registry import install
@@ -144,6 +145,19 @@ def datasheet(
 def publish(
     run_folder: Annotated[Path, typer.Argument(help="A finished run's folder.", show_default=False)],
     models: Annotated[Path | None, typer.Option(help="The models folder; the installed one if not given.")] = None,
+    corrected: Annotated[
+        list[Path], typer.Option(help="Corrected tickets to compare on too, which neither model was trained on.")
+    ] = [],  # noqa: B006 (typer's own way)
+    cases: Annotated[Path, typer.Option(help="Folder of the behaviour suite.")] = Path("tests/behaviour/cases"),
+    anyway: Annotated[bool, typer.Option("--anyway", help="Publish it whatever the comparison says.")] = False,
 ) -> None:
-    """Copy a run's bundle into the models folder and make it the current version."""
-    typer.echo(f"Current model: {install(run_folder / 'bundle', models or models_folder())}")
+    """Copy a run's bundle into the models folder and make it the current version, unless that is the better one."""
+    folder = models or models_folder()
+    verdict = judge(run_folder, folder, cases=cases, corrected=corrected)
+    typer.echo(verdict.table())
+    for objection in verdict.objections:
+        typer.echo(f"- {objection}", err=True)
+    if verdict.objections and not anyway:
+        typer.echo("Not published. Publish it all the same with --anyway.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"Current model: {install(run_folder / 'bundle', folder)}")

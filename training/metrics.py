@@ -11,6 +11,11 @@ from fankui.decisions import Calibration, Decider, Flags, Floats, neutral_calibr
 from fankui.taxonomy import Taxonomy
 
 Scores = dict[str, float]
+HEADLINES = (
+    "cause.micro_f1", "cause.macro_f1", "cause.exact", "polarity.accuracy", "sentiment.qwk", "request.accuracy",
+    "servqual.micro_f1", "demand.micro_f1", "loyalty.macro_f1",
+)  # fmt: skip
+"""What the product is judged by."""
 
 
 def polarity_of(flags: Flags, taxonomy: Taxonomy) -> NDArray[np.int64]:
@@ -79,18 +84,7 @@ def score(gold: Flags, chosen: Flags, taxonomy: Taxonomy) -> Scores:
 
 def selection_score(scores: Scores) -> float:
     """One number to pick a checkpoint by: what the product is judged by, equally weighed."""
-    names = (
-        "cause.micro_f1",
-        "cause.macro_f1",
-        "cause.exact",
-        "polarity.accuracy",
-        "sentiment.qwk",
-        "request.accuracy",
-        "servqual.micro_f1",
-        "demand.micro_f1",
-        "loyalty.macro_f1",
-    )
-    known = [scores[name] for name in names if name in scores and not np.isnan(scores[name])]
+    known = [scores[name] for name in HEADLINES if name in scores and not np.isnan(scores[name])]
     return float(np.mean(known))
 
 

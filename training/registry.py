@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from fankui.bundle import CURRENT, Bundle, BundleError
+from fankui.bundle import Bundle, BundleError, make_current
 
 
-def install(bundle: Path, models: Path, *, make_current: bool = True) -> Path:
+def install(bundle: Path, models: Path) -> Path:
     """Copy a verified bundle to `models/<its version>` and make it the current one; returns the new folder.
 
-    CURRENT is replaced in one step, so that a reader sees the old or the new version. Raises BundleError for a damaged
-    bundle or a version that is already there.
+    Raises BundleError for a damaged bundle or a version that is already there.
     """
     version = Bundle.load(bundle).manifest.version
     target = models / version
@@ -23,8 +22,5 @@ def install(bundle: Path, models: Path, *, make_current: bool = True) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(bundle, unfinished)
     unfinished.rename(target)
-    if make_current:
-        pointer = models / f".{CURRENT}.partial"
-        pointer.write_text(version + "\n", encoding="utf-8")
-        pointer.replace(models / CURRENT)
+    make_current(models, version)
     return target

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fankui.taxonomy import Taxonomy
+from training.metrics import HEADLINES
 from training.recipe import Recipe
-
-_HEADLINES = (
-    "cause.micro_f1", "cause.macro_f1", "cause.exact", "polarity.accuracy", "sentiment.qwk", "request.accuracy",
-    "servqual.micro_f1", "demand.micro_f1", "loyalty.macro_f1",
-)  # fmt: skip
 
 _SPLITS = {"dev": "real feedback (dev)", "tickets_dev": "own helpdesk tickets (dev)"}
 _CPU_WATTS, _GPU_WATTS = 60, 900
@@ -31,7 +27,7 @@ def headline_table(report: dict[str, Any], split: str) -> str:
     """Headline scores of the model with intervals, and of the baseline."""
     result, baseline = report[split], report["baseline"][split]
     rows = []
-    for name in _HEADLINES:
+    for name in HEADLINES:
         if name in result["scores"]:
             low, high = result["intervals"][name]
             theirs = _number(baseline["scores"].get(name))

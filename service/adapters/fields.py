@@ -145,7 +145,7 @@ class Fields:
             raise self.fault(key, f"The ticket's number is missing; send it as {' / '.join(names)}.")
         # Numbers that differ only in what the replacement characters stand for would be one.
         if len(value) > _LONGEST_ID or _UNNAMEABLE.search(value) or "\ufffd" in value:
-            message = f"Send a number of at most {_LONGEST_ID} characters without control characters and %."
+            message = f"Send a number of at most {_LONGEST_ID} characters without control characters or %."
             raise self.fault(key, message)
         return value
 

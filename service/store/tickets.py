@@ -109,19 +109,20 @@ def put_all(connection: Connection, new: Sequence[NewTicket], now: datetime) -> 
     first: dict[str, NewTicket] = {}
     for ticket in new:
         first.setdefault(ticket.id, ticket)
-    # In the order of their ids, so that no two transactions wait for each other.
+    # Rows are locked in the order of their ids, so that no two transactions wait for each other.
     values = [
         {"id": ticket.id, "revision": 1, "received_at": now} | _values(ticket, now)
         for _, ticket in sorted(first.items())
     ]
     rows = {row.id: row for row in connection.execute(_FIRST[connection.dialect.name], values)}
     _add_causes(connection, [(row.seq, cause) for row in rows.values() for cause in first[row.id].labels.causes])
-    return [
-        (Stored(rows[ticket.id], ticket.labels.causes), True)
-        if ticket.id in rows and first[ticket.id] is ticket
-        else _put_again(connection, ticket, now)
-        for ticket in new
-    ]
+    put: dict[int, tuple[Stored, bool]] = {}
+    for place, ticket in sorted(enumerate(new), key=lambda placed: placed[1].id):
+        if ticket.id in rows and first[ticket.id] is ticket:
+            put[place] = Stored(rows[ticket.id], ticket.labels.causes), True
+        else:
+            put[place] = _put_again(connection, ticket, now)
+    return [put[place] for place in range(len(new))]
 
 
 def _put_again(connection: Connection, new: NewTicket, now: datetime) -> tuple[Stored, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -272,15 +273,18 @@ def test_writes_whose_commit_failed_are_not_done_again(database: Database) -> No
 
 def test_two_processes_that_put_the_same_tickets_in_other_orders_do_not_hinder_each_other(database: Database) -> None:
     other = Database(database.url)
+    times = 20
 
-    async def together() -> list[tuple[tickets.Stored, bool]]:
-        forth = [database.write(lambda c, n=n: tickets.put_all(c, [new(f"T-{n}")], NOW)[0]) for n in range(40)]
-        back = [other.write(lambda c, n=n: tickets.put_all(c, [new(f"T-{n}")], NOW)[0]) for n in reversed(range(40))]
-        return await asyncio.gather(*forth, *back)
+    async def together() -> list[list[tuple[tickets.Stored, bool]]]:
+        forth = [new(f"T-{n}", f"第{n % 5}版") for n in range(40)]
+        back = [new(f"T-{n}", f"第{n % 7}版") for n in reversed(range(40))]
+        works = [(database, forth), (other, back)] * times
+        return await asyncio.gather(*(each.write(lambda c, t=t: tickets.put_all(c, t, NOW)) for each, t in works))
 
     outcomes = asyncio.run(together())
-    assert sum(is_new for _, is_new in outcomes) == 40
-    assert {stored.row.revision for stored, _ in outcomes} == {1}
+    found = database.read_now(lambda c: tickets.search(c, Filters(), before=None, limit=100))
+    stored = Counter(one.row.id for outcome in outcomes for one, is_new in outcome if is_new)
+    assert {one.row.id: one.row.revision for one in found} == stored
     other.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_help_version_taxonomy_and_models_answer(fankui, tiny_bundle: Path) -> N
     assert json.loads(fankui("taxonomy", "--json").stdout)["version"] == "1"
     assert "0.0.1" not in fankui("models", tiny_bundle).stdout
     assert "bundle" in fankui("models", tiny_bundle.parent).stdout
+
+
+def test_a_former_model_is_made_current_again(fankui, tiny_bundle: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for version in ("1", "2"):
+        shutil.copytree(tiny_bundle, tmp_path / version)
+    (tmp_path / "CURRENT").write_text("2\n", encoding="utf-8")
+    shown = fankui("models", tmp_path, "--use", "1").stdout.splitlines()
+    assert [line[:3] for line in shown] == ["* 1", "  2"]
+    (tmp_path / "2" / "model.onnx").write_bytes(b"")
+    for version, reason in (("2", "damaged"), ("3", "There is no model")):
+        refused = fankui("models", tmp_path, "--use", version)
+        assert refused.returncode == 2 and reason in refused.stderr
+    assert (tmp_path / "CURRENT").read_text(encoding="utf-8") == "1\n"
 
 
 def test_classifying_loads_no_table_library_no_web_framework_and_no_torch(tiny_bundle: Path) -> None:
