@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from transformers import BertConfig, BertModel
@@ -16,6 +18,7 @@ from training.dataset import spread
 from training.datasheet import datasheet, distinct
 from training.dropout import POOL, PooledDropout, make_cheap
 from training.evaluate import Answers, confusions
+from training.export import OPSET, split_layer_norms
 from training.losses import distillation_loss
 from training.model import head_shapes, keep_units
 from training.suspects import suspects
@@ -111,3 +114,43 @@ def test_the_datasheet_counts_what_is_in_the_files() -> None:
     assert min(sheet["causes"].values()) >= 700
     assert sheet["distinct_4"] >= 0.75
     assert distinct(["aaaaaaaa"]) == pytest.approx(0.2)
+
+
+def test_split_layer_norms_compute_the_same() -> None:
+    size, float32 = 8, onnx.TensorProto.FLOAT
+    generator = np.random.default_rng(3)
+    constants = {name: generator.normal(size=size).astype(np.float32) for name in ("weight", "bias", "offset")}
+    skip = {"domain": "com.microsoft", "epsilon": 1e-5}
+    nodes = [
+        onnx.helper.make_node(
+            "SkipLayerNormalization", ["x", "y", "weight", "bias", "offset"], ["middle"], "first", **skip
+        ),
+        onnx.helper.make_node("SkipLayerNormalization", ["middle", "y", "weight", "bias"], ["z"], "second", **skip),
+    ]
+    shape = ["batch", "tokens", size]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "norms",
+        [onnx.helper.make_tensor_value_info(name, float32, shape) for name in ("x", "y")],
+        [onnx.helper.make_tensor_value_info("z", float32, shape)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("com.microsoft", 1)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    inputs = {name: generator.normal(size=(2, 3, size)).astype(np.float32) for name in ("x", "y")}
+
+    def answer() -> np.ndarray:
+        session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        found: np.ndarray = session.run(["z"], inputs)[0]
+        return found
+
+    before = answer()
+    split_layer_norms(model.graph)
+    assert [node.op_type for node in model.graph.node] == [
+        "Add",
+        "Add",
+        "LayerNormalization",
+        "Add",
+        "LayerNormalization",
+    ]
+    assert answer() == pytest.approx(before, abs=1e-5)

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
 from typer.testing import CliRunner
@@ -79,6 +80,12 @@ def test_an_ablation_scores_every_variant_once_and_continues(tiny_run: Path, tmp
     written = (run / "ablation.json").read_text(encoding="utf-8")
     ablate(run, recipe, plan, run / "ablation.json")
     assert (run / "ablation.json").read_text(encoding="utf-8") == written
+
+
+def test_the_fusions_that_pay_are_in_the_bundle_and_the_one_that_does_not_is_not(tiny_bundle: Path) -> None:
+    exported = {node.op_type for node in onnx.load(str(tiny_bundle / "model.onnx")).graph.node}
+    assert {"QAttention", "BiasGelu", "LayerNormalization"} <= exported
+    assert "SkipLayerNormalization" not in exported
 
 
 def test_int8_and_torch_agree(tiny_run: Path) -> None:
