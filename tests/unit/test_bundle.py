@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,8 +67,17 @@ def test_a_manifest_cannot_point_outside_its_folder(copy: Path) -> None:
         Bundle.load(copy)
 
 
-def test_a_calibration_that_does_not_fit_the_heads_is_refused(copy: Path) -> None:
-    _edit(copy, lambda m: m["calibration"].pop("cause"))  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda calibration: calibration.pop("cause"),
+        lambda calibration: calibration["cause"].update(temperature=[1.0, 2.0]),
+        lambda calibration: calibration["cause"].update(bias=[0.5]),
+        lambda calibration: calibration["cause"].update(thresholds=[]),
+    ],
+)
+def test_a_calibration_that_does_not_fit_the_heads_is_refused(copy: Path, change: Callable[[Any], object]) -> None:
+    _edit(copy, lambda m: change(m["calibration"]))
     with pytest.raises(BundleError, match="calibration for the head 'cause'"):
         Bundle.load(copy)
 
