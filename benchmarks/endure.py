@@ -4,8 +4,8 @@
     python benchmarks/endure.py soak [--minutes 20]
 
 `overload` first measures what the service can do with one core for the model (64 connections), then sends ten times as
-many requests a second over 1,500 connections, then asks for a few answers more. `soak` sends 70 % of what it can do with
-all cores. Requests are new tickets, stored in SQLite; RSS is that of the service's process.
+many requests a second over 1,500 connections, then asks for a few answers more. `soak` sends 70 % of what it can do
+with all cores. Requests are new tickets, stored in SQLite; RSS is that of the service's process.
 """
 
 from __future__ import annotations
