@@ -30,7 +30,7 @@ BLANK = "没有可分类的内容 / nothing to classify: the text is blank"
 NOT_CHINESE = "文本中没有汉字,结果不可靠 / no Chinese in the text, the result is unreliable"
 _BATCH_TOKENS = 256
 """Padded tokens of one model call. A CPU gains little from more at once, and its caches lose (benchmarks/tag.py)."""
-_SLOW_FUSION = "SkipLayerNormFusion"
+SLOW_FUSION = "SkipLayerNormFusion"
 """Its result is computed without vector instructions: a quarter of the time more (training/export.py)."""
 _BATCH_STRETCH = 1.25
 """How much longer than its shortest text the longest of a call may be: the rest is padding, paid for like text."""
@@ -236,7 +236,7 @@ def _session(bundle: Bundle, threads: int) -> ort.InferenceSession:
     # Threads that go on spinning after a call would take the cores from everything else.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return ort.InferenceSession(
-        str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"], disabled_optimizers=[_SLOW_FUSION]
+        str(bundle.path / MODEL), options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOW_FUSION]
     )
 
 

@@ -21,6 +21,7 @@ from training.baseline import TfidfBaseline
 from training.behaviour import read_cases, run_cases
 from training.calibrate import fit_calibration
 from training.comparison import snownlp_polarity
+from training.dataset import MEASURED
 from training.evaluate import (
     Answers,
     answer,
@@ -38,7 +39,6 @@ from training.recipe import Recipe
 from training.report import markdown, model_card
 from training.train import predict
 
-MEASURED = ("dev", "tickets_dev")
 PICTURES = "pictures"
 COMPARED = ("cause.micro_f1", "polarity.accuracy")
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_from_disk
 from typer.testing import CliRunner
 
 from fankui import Tagger, Tags
 from fankui.bundle import Bundle
+from fankui.engine import SLOW_FUSION
 from training.ablation import Plan, Variant, ablate
 from training.cli import app
 from training.dataset import build_dataset
@@ -86,6 +88,21 @@ def test_the_fusions_that_pay_are_in_the_bundle_and_the_one_that_does_not_is_not
     exported = {node.op_type for node in onnx.load(str(tiny_bundle / "model.onnx")).graph.node}
     assert {"QAttention", "BiasGelu", "LayerNormalization"} <= exported
     assert "SkipLayerNormalization" not in exported
+
+
+def test_the_runtime_would_join_the_layer_norms_again_but_for_what_the_engine_forbids(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    found = []
+    for forbidden in ([], [SLOW_FUSION]):
+        options = ort.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / f"{len(forbidden)}.onnx")
+        options.log_severity_level = 3
+        model = str(tiny_bundle / "model.onnx")
+        ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=forbidden)
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+        found.append("SkipLayerNormalization" in {node.op_type for node in nodes})
+    assert found == [True, False]
 
 
 def test_int8_and_torch_agree(tiny_run: Path) -> None:
